@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: MIT
+# ft: fine-tuning as a Unix pipeline. `make help` lists what can be made.
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+SHELL = /bin/sh
+
+CC      ?= cc
+ifeq ($(origin CC),default)
+CC      = cc
+endif
+AR      ?= ar
+OPT     ?= -O2
+# A second compiler, sanitizer or cross build lives in its own directory: make B=build-asan SAN=address,undefined
+B       ?= build
+PREFIX  ?= /usr/local
+DESTDIR ?=
+SAN     ?=
+
+export LC_ALL := C
+# make V=1 shows whole commands
+Q   := $(if $(V),,@)
+say := @$(if $(V),:,printf '  %s %s\n')
+
+# --- flags -----------------------------------------------------------------------------------------------
+probe = $(shell echo 'int main(void){return 0;}' | $(CC) -Werror $(1) -x c - -o /dev/null 2>/dev/null && echo '$(1)')
+# Probed once per build directory and compiler, then read back.
+WARN   := -Wall -Wextra -Wformat=2 -Wconversion -Wno-sign-conversion -Wimplicit-fallthrough -Wshadow \
+          -Wstrict-prototypes -Wmissing-prototypes -Werror=format-security -Werror=implicit-function-declaration
+HARDEN_WANTED := -fstack-protector-strong -fstack-clash-protection -fcf-protection=full \
+          -fno-strict-overflow -fno-delete-null-pointer-checks -ftrivial-auto-var-init=zero -fPIE
+LDHARDEN_WANTED := -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack
+-include $(B)/flags.mk
+
+ifneq ($(SAN),)
+SANFLAGS := -fsanitize=$(SAN) -fno-omit-frame-pointer -g $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=all)
+else
+FORTIFY  := $(if $(filter -O0,$(OPT)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+endif
+# The arithmetic contract needs exactly these: no contraction, no value-changing optimisation.
+EXACT  := -ffp-contract=off -fno-fast-math -fexcess-precision=standard
+ifneq ($(findstring clang,$(CC)),)
+EXACT  := -ffp-contract=off -fno-fast-math
+endif
+CPPFLAGS += -Iinclude -I$(B) -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE
+CFLAGS_ALL = -std=c17 $(OPT) -g $(EXACT) $(WARN) $(HARDEN) $(FORTIFY) $(SANFLAGS) $(CFLAGS)
+LDFLAGS_ALL = $(LDHARDEN) $(SANFLAGS) $(LDFLAGS)
+LIBS   := -lcjson -lsodium -lxxhash -lpcre2-8 -lutf8proc -lzstd -lm -lpthread
+
+ARCH   := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
+
+# --- sources ---------------------------------------------------------------------------------------------
+LIB_SRC  := $(sort $(wildcard lib/*/*.c))
+ifneq ($(ARCH),x86_64)
+LIB_SRC  := $(filter-out %_avx2.c %_avx512.c,$(LIB_SRC))
+endif
+ifneq ($(ARCH),aarch64)
+LIB_SRC  := $(filter-out %_neon.c,$(LIB_SRC))
+endif
+LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o)
+CMD      := $(patsubst cmd/%.c,%,$(sort $(wildcard cmd/ft-*.c)))
+BIN      := $(CMD:%=$(B)/bin/%)
+TEST_SRC := $(sort $(wildcard tests/unit/*.c tests/kernel/*.c))
+TEST_BIN := $(TEST_SRC:%.c=$(B)/%)
+SOURCES  := $(sort $(wildcard include/ft/*.h lib/*/*.c lib/*/*.h cmd/*.c cmd/*.h))
+
+all: $(BIN) ## build every program (default)
+.PHONY: all
+
+$(B)/flags.mk:
+	@mkdir -p $(@D)
+	@{ echo 'HARDEN := $(foreach f,$(HARDEN_WANTED),$(call probe,$(f)))'; \
+	   echo 'LDHARDEN := $(foreach f,$(LDHARDEN_WANTED),$(call probe,$(f)))'; } > $@
+
+# The digest of the sources, part of every provenance record.
+$(B)/source_digest.h: $(SOURCES)
+	@mkdir -p $(@D)
+	@printf '#define FT_SOURCE_DIGEST "%s"\n' "$$(sha256sum $(SOURCES) | sha256sum | cut -c1-64)" > $@.tmp
+	@cmp -s $@.tmp $@ && rm $@.tmp || mv $@.tmp $@
+$(B)/lib/base/version.o: $(B)/source_digest.h
+$(B)/lib/base/version.o: CPPFLAGS += -include $(B)/source_digest.h
+
+# Kernels: speed flags per file and never for the whole program.
+$(B)/lib/kernel/%.o: OPT_KERNEL := $(if $(filter -O0,$(OPT)),,-O3)
+%_avx2.o:   ISA_FLAGS := -mavx2 -mfma -mf16c
+%_avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512
+
+$(B)/%.o: %.c $(B)/flags.mk
+	@mkdir -p $(@D)
+	$(say) CC $@
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS_ALL) $(OPT_KERNEL) $(ISA_FLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/libft.a: $(LIB_OBJ)
+	@rm -f $@
+	$(Q)$(AR) rcsD $@ $^
+
+$(B)/bin/%: $(B)/cmd/%.o $(B)/libft.a
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+$(B)/tests/%: $(B)/tests/%.o $(B)/libft.a
+	$(say) LD $@
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+.SECONDARY:
+-include $(LIB_OBJ:.o=.d) $(CMD:%=$(B)/cmd/%.d) $(TEST_BIN:=.d)
+
+# --- tests -----------------------------------------------------------------------------------------------
+CLI_TESTS := $(sort $(wildcard tests/cli/*.t tests/golden/*.t))
+
+tests: $(TEST_BIN)
+check: all tests ## the quick suite (TAP through prove)
+	FT_BIN=$(abspath $(B)/bin) FT_BUILD=$(abspath $(B)) prove $(PROVEFLAGS) -e '' $(TEST_BIN) $(CLI_TESTS)
+.PHONY: tests check
+
+# --- installation and the rest ---------------------------------------------------------------------------
+DEPS := gcc make libc6-dev libcjson-dev libsodium-dev libxxhash-dev libpcre2-dev libutf8proc-dev libzstd-dev perl gnuplot-nox
+
+deps: ## install what the build, the tests and the demo need (Debian packages)
+	@missing=; for p in $(DEPS); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ]; then run=; elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then run=sudo; \
+	else echo "please run: sudo apt-get install -y$$missing" >&2; exit 2; fi; \
+	$$run apt-get update -q && $$run env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing
+
+install: all ## install programs, man pages and pipelines under DESTDIR/PREFIX
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin
+	for s in 1 5 7; do set -- man/*.$$s; [ -e "$$1" ] || continue; \
+	  install -d $(DESTDIR)$(PREFIX)/share/man/man$$s; install -m 644 "$$@" $(DESTDIR)$(PREFIX)/share/man/man$$s; done
+
+clean: ## remove what was built
+	rm -rf $(B)
+
+help: ## this text
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n",$$1,$$2}' Makefile
+.PHONY: deps install clean help

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Matrix products in the order of ft-num-1, rule 2:
+ *
+ *     chain(i,j) = start; for k = 0 .. K-1 ascending: chain = fma(a(i,k), b(k,j), chain)
+ *     c[i][j]    = chain            (then, each only if asked for and each rounded once:)
+ *     c[i][j]    = c * scale;  c[i][j] = c + bias[j];  c[i][j] = c + add[i][j]
+ *
+ * start is +0, or the present c[i][j] with `accumulate`. Exactly K terms enter a chain: no padding term, so
+ * signed zeros, infinities and NaNs come out as in the scalar loop. M, N or K may be 0.
+ */
+#ifndef FT_GEMM_H
+#define FT_GEMM_H
+
+#include "ft/dtype.h"
+#include "ft/exec.h"
+
+/* A matrix anywhere in memory: element (r, s) is at data[r * row_stride + s * col_stride] (in elements; any
+ * byte alignment). The transpose of X is X with the strides exchanged. bf16 and f16 are widened exactly. */
+struct ft_operand {
+    const void *data;
+    enum ft_dtype dtype;
+    size_t row_stride, col_stride;
+};
+
+/* b(k,j) packed once for many products (frozen weights, weights within a step). The layout is private and
+ * belongs to the ISA of the exec that packed it. */
+struct ft_packed {
+    void *data; /* caller's memory, FT_ALIGN-aligned, ft_packed_size bytes */
+    size_t k, n;
+    enum ft_dtype dtype; /* F32, or BF16: kept narrow, widened in the kernel (exact) */
+};
+
+/* Bytes needed to pack a k x n matrix at this dtype. */
+size_t ft_packed_size(const struct ft_exec *exec, size_t k, size_t n, enum ft_dtype dtype);
+/* Packs b(k,j) into packed->data (already set by the caller, with k, n, dtype). BF16 needs a BF16 source. */
+void ft_pack(struct ft_exec *exec, struct ft_packed *packed, const struct ft_operand *b);
+
+struct ft_product {
+    size_t m, n, k;
+    struct ft_operand a;            /* m x k */
+    struct ft_operand b;            /* k x n; ignored when packed is set */
+    const struct ft_packed *packed; /* or NULL */
+    float *c;                       /* m x n, row-major, must not overlap a, b, bias */
+    size_t ldc;                     /* elements from one row of c to the next */
+    bool accumulate;
+    float scale;      /* 0 or 1: none */
+    const float *bias; /* [n] or NULL */
+    const float *add;  /* m x n with row stride ld_add, or NULL; may be c itself (then the old c is added last) */
+    size_t ld_add;
+};
+
+/* Runs one product on all threads. Allocates nothing, cannot fail. */
+void ft_gemm(struct ft_exec *exec, const struct ft_product *product);
+
+/* The specification: a plain scalar loop with fmaf, for tests and for reading. */
+void ft_gemm_reference(const struct ft_product *product);
+
+#endif
