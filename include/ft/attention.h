@@ -5,7 +5,7 @@
  * [first, p] with first = (window && p + 1 > window) ? p + 1 - window : 0:
  *
  *     s[j] = (chain over d of fma(q[d], k[j][d])) * scale            then, if softcap: softcap*tanh(s/softcap)
- *     m    = max over j of s[j]
+ *     m    = max over j of s[j], NaN passed over, plus +0 (so that the order cannot decide the sign of a zero)
  *     e[j] = exp(s[j] - m);  z = sum of e[j] by rule 3 (16 lanes, lane = (j - first) mod 16);  p[j] = e[j] / z
  *     o[d] = chain over j of fma(p[j], v[j][d]), from +0
  *

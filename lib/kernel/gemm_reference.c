@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+#include "ft/gemm.h"
+
+#include "gemm.h"
+
+#include <math.h>
+
+float ft_operand_at(const struct ft_operand *x, size_t row, size_t col) {
+    const unsigned char *p = x->data;
+    p += (row * x->row_stride + col * x->col_stride) * ft_dtype_size(x->dtype);
+    float value;
+    ft_widen(&value, p, x->dtype, 1);
+    return value;
+}
+
+static float element(const struct ft_product *p, size_t i, size_t j) {
+    float c = p->accumulate ? p->c[i * p->ldc + j] : 0.0f;
+    for (size_t k = 0; k < p->k; k++) {
+        float b = p->packed ? ft_packed_at(p->packed, k, j) : ft_operand_at(&p->b, k, j);
+        c = fmaf(ft_operand_at(&p->a, i, k), b, c);
+    }
+    if (p->scale != 0.0f && p->scale != 1.0f) c *= p->scale;
+    if (p->bias) c += p->bias[j];
+    if (p->add) c += p->add[i * p->ld_add + j];
+    return c;
+}
+
+void ft_gemm_reference(const struct ft_product *p) {
+    for (size_t i = 0; i < p->m; i++)
+        for (size_t j = 0; j < p->n; j++) p->c[i * p->ldc + j] = element(p, i, j);
+}
