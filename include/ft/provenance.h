@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The audit trail of a directory of ours, ft-provenance(5): `provenance.json`, an in-toto Statement v1 with
+ * the SLSA provenance v1 predicate in canonical bytes, and `SHA256SUMS`. Neither holds a time, a host, a path
+ * of the machine, a thread count or an ISA, so the same inputs and recipe give the same bytes everywhere.
+ * Order of calls in a program that makes a directory:
+ *
+ *     ft_provenance_new(&p, "split", &error)             what kind of work this is
+ *     ft_provenance_parameters(p)                        add to this object what the user chose (recipe, options that matter)
+ *     ft_provenance_add_file / _directory / _stream ...  every input, by digest
+ *     ft_directory_begin; write the files
+ *     ft_provenance_finish(p, ft_directory_path(d), &error)   writes provenance.json and SHA256SUMS over all files
+ *     ft_directory_commit; ft_provenance_free(p)
+ */
+#ifndef FT_PROVENANCE_H
+#define FT_PROVENANCE_H
+
+#include "ft/error.h"
+#include "ft/hash.h"
+#include "ft/json.h"
+
+struct ft_provenance;
+
+/* kind: "tokenize", "split", "train", "merge", "eval", ...; it becomes the buildType's last word. */
+enum ft_status ft_provenance_new(struct ft_provenance **provenance, const char *kind, struct ft_error *error);
+void ft_provenance_free(struct ft_provenance *provenance); /* NULL is fine */
+
+/* The document being built and its externalParameters object: fill it with ft_json_set_... (never with paths
+ * of this machine, threads or times). ft_provenance_internal: internalParameters, which already holds tool
+ * version, numerics and source digest. */
+struct ft_json *ft_provenance_json(struct ft_provenance *provenance);
+struct cJSON *ft_provenance_parameters(struct ft_provenance *provenance);
+struct cJSON *ft_provenance_internal(struct ft_provenance *provenance);
+
+/* Inputs, in the order added; role: "model", "adapter", "train", "valid", "test", "data", "recipe", ... The
+ * role and the path's last component make the entry's name; the path itself is not recorded. */
+enum ft_status ft_provenance_add_file(struct ft_provenance *provenance, const char *role, const char *path,
+                                      struct ft_error *error);
+/* The same for an input whose digest (hexadecimal SHA-256) is known already, e.g. a stream that was read from
+ * a pipe. */
+enum ft_status ft_provenance_add_digest(struct ft_provenance *provenance, const char *role, const char *name,
+                                        const char *sha256, struct ft_error *error);
+/* A model or adapter directory, by ft_model_digest. */
+enum ft_status ft_provenance_add_model(struct ft_provenance *provenance, const char *role, const char *path,
+                                       struct ft_error *error);
+
+/* Hashes every file in `directory` (subdirectories too) that is not unhashed by convention, makes them the
+ * subjects, writes provenance.json and SHA256SUMS there. Unhashed by convention: *.log, timing.json, and what
+ * ft_manifest_unhashed says. */
+enum ft_status ft_provenance_finish(struct ft_provenance *provenance, const char *directory, struct ft_error *error);
+
+/* One digest for a model: SHA-256 over the sorted lines "<sha256> <name>\n" of the files that define it:
+ * config.json, generation_config.json, *.safetensors, *.safetensors.index.json, adapter_config.json,
+ * tokenizer.json, tokenizer_config.json, special_tokens_map.json, chat_template.jinja, those that exist. For
+ * a single file (.gguf): the file's SHA-256. FT_FORMAT when a directory has none. */
+enum ft_status ft_model_digest(const char *path, char hex[FT_SHA256_HEX], struct ft_error *error);
+
+/* True for side files that may differ between equal runs and are neither hashed nor subjects: "*.log",
+ * "timing.json". */
+bool ft_manifest_unhashed(const char *name);
+/* Writes `directory`/SHA256SUMS: every regular file below but itself and the unhashed, sorted by path, as
+ * sha256sum -c reads. */
+enum ft_status ft_manifest_write(const char *directory, struct ft_error *error);
+/* FT_MISMATCH with the first difference: a file that is missing, altered, or not listed. */
+enum ft_status ft_manifest_check(const char *directory, struct ft_error *error);
+
+#endif
