@@ -36,7 +36,7 @@ enum ft_status ft_lora_load(struct ft_model *model, const char *directory, bool 
 enum ft_status ft_lora_base(const char *directory, char base[65], struct ft_error *error);
 
 /* The adapter's parameters in name order (whether trained or frozen); *count 0 when the model has none. */
-struct ft_parameter *ft_lora_parameters(const struct ft_model *model, size_t *count);
+struct ft_parameter *const *ft_lora_parameters(const struct ft_model *model, size_t *count);
 
 /* Memory of an adapter: values and, when trained, gradients. */
 size_t ft_lora_size(const struct ft_model *model, const struct ft_lora_spec *spec, bool train);

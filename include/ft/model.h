@@ -66,7 +66,7 @@ const struct ft_config *ft_model_config(const struct ft_model *model);
 const char *ft_model_path(const struct ft_model *model); /* as given to open; for messages */
 
 /* The base model's own tensors in name order (bytes), trained or not. */
-struct ft_parameter *ft_model_parameters(const struct ft_model *model, size_t *count);
+struct ft_parameter *const *ft_model_parameters(const struct ft_model *model, size_t *count);
 /* What is trained, in name order: the base model's tensors or the adapter's; *count 0 when nothing is. */
 struct ft_parameter *const *ft_model_trained(const struct ft_model *model, size_t *count);
 /* The linear modules in the order of the computation, the head last when it has weights of its own. */

@@ -21,9 +21,9 @@
  *  - The weight of a supervised token in the gradient is weight * inv_weight_sum in binary32; the caller
  *    computes inv_weight_sum for the whole step: binary64 sum in row order, 1 / sum rounded to binary32.
  *
- * Order of calls in an optimizer step: ft_session_step for each micro-batch (whole documents, in row order),
- * ft_session_end_step; then gradients are complete in the parameters; the caller updates the values, zeroes
- * the gradients and calls ft_session_weights_changed.
+ * Order of calls in an optimizer step: ft_session_begin_step; ft_session_step for each micro-batch (whole
+ * documents, in row order); ft_session_end_step. Then the gradients in the parameters are complete; the caller
+ * updates the values and calls ft_session_weights_changed.
  */
 #ifndef FT_SESSION_H
 #define FT_SESSION_H
@@ -80,6 +80,9 @@ struct ft_loss_sum {
     uint64_t tokens;   /* supervised tokens */
     uint64_t correct;  /* of those, predicted[i] == ids[i] */
 };
+
+/* Zeroes the gradients. */
+void ft_session_begin_step(struct ft_session *session);
 
 /* Forward and backward of one micro-batch: adds to the gradients of the trained parameters and to *sum.
  * FT_USAGE when the batch breaks the limits or a rule above, FT_NONFINITE when a loss is not finite (naming document
