@@ -50,11 +50,8 @@ enum ft_status ft_directory_commit(struct ft_directory *directory, struct ft_err
 void ft_directory_abort(struct ft_directory *directory); /* removes the temporary; NULL is fine */
 
 /* A directory that lives while a run lasts (checkpoints, metrics): made when absent, with parents; files in
- * it go through ft_output. */
+ * it go through ft_output. Temporaries that killed processes left in it are removed. */
 enum ft_status ft_directory_make(const char *path, struct ft_error *error);
-
-/* Removes a file or a whole tree; absent is fine. Links are not followed. */
-enum ft_status ft_remove_tree(const char *path, struct ft_error *error);
 
 /* From now on SIGINT, SIGTERM and SIGHUP remove every live temporary and then end the process by that signal.
  * For cmd/. */

@@ -101,7 +101,7 @@ void ft_json_set_null(struct ft_json *json, struct cJSON *parent, const char *ke
 void ft_json_set_copy(struct ft_json *json, struct cJSON *parent, const char *key, const struct cJSON *node);
 
 /* Styles. Canonical bytes are FT_JSON_SORTED alone: keys in byte order, no spaces, as Python's json.dumps(x,
- * ensure_ascii=False, sort_keys=True, separators=(",", ":")) for keys within the Basic Multilingual Plane. */
+ * ensure_ascii=False, sort_keys=True, separators=(",", ":")). */
 enum ft_json_style {
     FT_JSON_SORTED = 1, /* else in the order they were set */
     FT_JSON_SPACED = 2, /* ", " and ": " */

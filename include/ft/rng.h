@@ -46,8 +46,8 @@ float ft_rng_uniform(const struct ft_rng *rng, uint32_t step, uint32_t tensor, u
 /* Uniform in [0, 1): the top 53 bits of ft_rng_u64, exact in binary64. */
 double ft_rng_uniform_double(const struct ft_rng *rng, uint32_t step, uint32_t tensor, uint64_t index);
 
-/* Uniform in [0, bound), bound > 0, without modulo bias: from ft_rng_u64's counter `index`, rejecting with
- * the words of counters index + 2^63, index + 2^62 (Lemire's method); `index` must be below 2^62. */
+/* Uniform in [0, bound), bound > 0, without modulo bias (Lemire 2019): from ft_rng_u64's counter `index`, and
+ * where that is rejected from index + k * 2^56, k = 1, 2, ...; index must be below 2^56. */
 uint64_t ft_rng_bounded(const struct ft_rng *rng, uint32_t step, uint32_t tensor, uint64_t index, uint64_t bound);
 
 /* Fisher-Yates over items[0..count): item i (from count - 1 down to 1) swaps with bounded(index i, i + 1). */
