@@ -29,6 +29,7 @@ struct ft_packed {
     void *data; /* caller's memory, FT_ALIGN-aligned, ft_packed_size bytes */
     size_t k, n;
     enum ft_dtype dtype; /* F32, or BF16: kept narrow, widened in the kernel (exact) */
+    size_t width;        /* columns of a panel; written by ft_pack, read by the specification only */
 };
 
 /* Bytes needed to pack a k x n matrix at this dtype. */

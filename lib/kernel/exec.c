@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-#include "ft/exec.h"
+#include "exec_internal.h"
 
-#include "ft/memory.h"
+#include "gemm.h"
 
 #include <stdlib.h>
 
-struct ft_exec {
-    struct ft_pool *pool;
-    enum ft_isa isa;
-};
+static enum ft_status take_memory(struct ft_exec *exec, struct ft_error *error) {
+    exec->scratch_each = ft_gemm_scratch(exec->gemm);
+    size_t threads = ft_pool_threads(exec->pool), each = exec->scratch_each * sizeof(float);
+    size_t size = (FT_GEMM_SHARED + FT_GEMM_PARTIAL) * sizeof(float) + threads * each;
+    enum ft_status status = ft_arena_init(&exec->arena, size, error);
+    if (status) return status;
+    exec->shared = ft_arena_take(&exec->arena, FT_GEMM_SHARED, sizeof(float));
+    exec->partial = ft_arena_take(&exec->arena, FT_GEMM_PARTIAL, sizeof(float));
+    exec->scratch = ft_arena_take(&exec->arena, threads, each);
+    return FT_OK;
+}
 
 enum ft_status ft_exec_new_isa(struct ft_exec **out, unsigned threads, enum ft_isa isa, struct ft_error *error) {
     if (!ft_isa_available(isa))
@@ -17,7 +24,9 @@ enum ft_status ft_exec_new_isa(struct ft_exec **out, unsigned threads, enum ft_i
     enum ft_status status = ft_alloc(&exec, 1, sizeof *exec, error);
     if (status) return status;
     exec->isa = isa;
+    exec->gemm = ft_gemm_isa(isa);
     status = ft_pool_new(&exec->pool, threads, error);
+    if (!status) status = take_memory(exec, error);
     if (status) {
         ft_exec_free(exec);
         return status;
@@ -35,6 +44,7 @@ enum ft_status ft_exec_new(struct ft_exec **exec, unsigned threads, struct ft_er
 void ft_exec_free(struct ft_exec *exec) {
     if (!exec) return;
     ft_pool_free(exec->pool);
+    ft_arena_release(&exec->arena);
     free(exec);
 }
 

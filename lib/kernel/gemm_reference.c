@@ -13,10 +13,16 @@ float ft_operand_at(const struct ft_operand *x, size_t row, size_t col) {
     return value;
 }
 
+/* b(k, j) out of packed memory: panels of `width` columns, each k x width, the last one padded. */
+static float packed_at(const struct ft_packed *packed, size_t k, size_t j) {
+    struct ft_operand panel = {packed->data, packed->dtype, packed->width, 1};
+    return ft_operand_at(&panel, j / packed->width * packed->k + k, j % packed->width);
+}
+
 static float element(const struct ft_product *p, size_t i, size_t j) {
     float c = p->accumulate ? p->c[i * p->ldc + j] : 0.0f;
     for (size_t k = 0; k < p->k; k++) {
-        float b = p->packed ? ft_packed_at(p->packed, k, j) : ft_operand_at(&p->b, k, j);
+        float b = p->packed ? packed_at(p->packed, k, j) : ft_operand_at(&p->b, k, j);
         c = fmaf(ft_operand_at(&p->a, i, k), b, c);
     }
     if (p->scale != 0.0f && p->scale != 1.0f) c *= p->scale;

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The register tile, written once over vectors. gemm_<isa>.c defines `vec`, VL (floats in one), PACKED_ROWS
+ * (rows of a packed panel of A), TILE_ROWS and TILE_MAX_VECTORS (the most that any tile here has),
+ * TILE_VECTORS (vectors in a packed panel) and v_zero, v_load, v_store, v_set1, v_fma, v_mul, v_add,
+ * v_load_bf16, then includes this, then instantiates tile() with constants: everything is inlined and
+ * unrolled, and `acc` becomes registers. Vectors run over columns, never over k.
+ */
+#ifndef FT_KERNEL_GEMM_TILE_H
+#define FT_KERNEL_GEMM_TILE_H
+
+#include "gemm.h"
+
+#if defined(__clang__)
+#define FT_UNROLL _Pragma("clang loop unroll(full)")
+#define FT_UNROLL_K _Pragma("clang loop unroll_count(4)")
+#else
+#define FT_UNROLL _Pragma("GCC unroll 32")
+#define FT_UNROLL_K _Pragma("GCC unroll 4")
+#endif
+
+enum tile_a { A_PACKED, A_STRIDED };
+enum tile_b { B_F32, B_BF16 };
+
+/* Vector v of row k of B. Panels of TILE_VECTORS vectors each. */
+FT_INLINE vec load_b(const struct ft_tile *t, enum tile_b kind, size_t step, size_t k, size_t v) {
+    size_t at = k * step + v / TILE_VECTORS * t->b_panel + v % TILE_VECTORS * VL;
+    return kind == B_BF16 ? v_load_bf16((const uint16_t *)t->b + at) : v_load((const float *)t->b + at);
+}
+
+FT_INLINE void finish(const struct ft_tile *t, const size_t rows, const size_t vectors,
+                      vec acc[TILE_ROWS][TILE_MAX_VECTORS]) {
+    if (t->scale != 1.0f) {
+        vec scale = v_set1(&t->scale);
+        FT_UNROLL for (size_t i = 0; i < rows; i++)
+            FT_UNROLL for (size_t v = 0; v < vectors; v++) acc[i][v] = v_mul(acc[i][v], scale);
+    }
+    if (t->bias) {
+        FT_UNROLL for (size_t i = 0; i < rows; i++)
+            FT_UNROLL for (size_t v = 0; v < vectors; v++) acc[i][v] = v_add(acc[i][v], v_load(t->bias + v * VL));
+    }
+    if (t->add) {
+        FT_UNROLL for (size_t i = 0; i < rows; i++)
+            FT_UNROLL for (size_t v = 0; v < vectors; v++)
+                acc[i][v] = v_add(acc[i][v], v_load(t->add + i * t->ld_add + v * VL));
+    }
+    FT_UNROLL for (size_t i = 0; i < rows; i++)
+        FT_UNROLL for (size_t v = 0; v < vectors; v++) v_store(t->out + i * t->ld_out + v * VL, acc[i][v]);
+}
+
+FT_INLINE void tile(const struct ft_tile *t, const size_t rows, const size_t vectors, const enum tile_a a_kind,
+                    const enum tile_b b_kind) {
+    vec acc[TILE_ROWS][TILE_MAX_VECTORS];
+    FT_UNROLL for (size_t i = 0; i < rows; i++)
+        FT_UNROLL for (size_t v = 0; v < vectors; v++)
+            acc[i][v] = t->in ? v_load(t->in + i * t->ld_in + v * VL) : v_zero();
+
+    const size_t a_row = a_kind == A_PACKED ? 1 : t->a_row, a_step = a_kind == A_PACKED ? PACKED_ROWS : t->a_step;
+    const size_t b_step = a_kind == A_PACKED ? TILE_VECTORS * VL : t->b_step;
+    const float *a[TILE_ROWS];
+    FT_UNROLL for (size_t i = 0; i < rows; i++) a[i] = t->a + i * a_row;
+
+    FT_UNROLL_K for (size_t k = 0; k < t->k; k++) {
+        if (rows < vectors) { /* few rows: hold A, stream B */
+            vec x[TILE_ROWS];
+            FT_UNROLL for (size_t i = 0; i < rows; i++) x[i] = v_set1(a[i] + k * a_step);
+            FT_UNROLL for (size_t v = 0; v < vectors; v++) {
+                vec b = load_b(t, b_kind, b_step, k, v);
+                FT_UNROLL for (size_t i = 0; i < rows; i++) acc[i][v] = v_fma(x[i], b, acc[i][v]);
+            }
+        } else {
+            vec b[TILE_MAX_VECTORS];
+            FT_UNROLL for (size_t v = 0; v < vectors; v++) b[v] = load_b(t, b_kind, b_step, k, v);
+            FT_UNROLL for (size_t i = 0; i < rows; i++) {
+                vec x = v_set1(a[i] + k * a_step);
+                FT_UNROLL for (size_t v = 0; v < vectors; v++) acc[i][v] = v_fma(x, b[v], acc[i][v]);
+            }
+        }
+    }
+    finish(t, rows, vectors, acc);
+}
+
+/* One function per row count: TILE(packed_6, 6, TILE_VECTORS, A_PACKED, B_F32) */
+#define TILE(name, rows, vectors, a_kind, b_kind) \
+    static void name(const struct ft_tile *t) { tile(t, rows, vectors, a_kind, b_kind); }
+
+#endif
