@@ -59,6 +59,11 @@ struct ft_softcap_args {
     float *x;       /* x, or dx */
 };
 
+struct ft_elements_args {
+    const float *x;
+    float *y;
+};
+
 struct ft_adamw_args {
     struct ft_adamw step;
     float *p, *m, *v;
@@ -76,6 +81,7 @@ struct ft_kernels {
     ft_range_kernel *cross_entropy, *cross_entropy_loss;       /* rows */
     ft_range_kernel *softcap_forward, *softcap_backward;       /* elements */
     ft_range_kernel *adamw;                                    /* elements */
+    ft_range_kernel *exp, *tanh, *erf, *sigmoid;               /* elements: y = f(x), y may be x */
 
     /* Attention's softmax of one row, in place, by the rules of cross-entropy: m = the maximum as
      * (x > m ? x : m) from -inf, + 0 (so never -0, and NaN is passed over); e = exp(x - m); z = rule-3 sum;
@@ -86,6 +92,12 @@ struct ft_kernels {
 };
 
 extern const struct ft_kernels ft_kernels_scalar;
+#if defined(__x86_64__)
+extern const struct ft_kernels ft_kernels_avx2, ft_kernels_avx512;
+#elif defined(__aarch64__)
+extern const struct ft_kernels ft_kernels_neon;
+#endif
+
 /* The table of the exec's ISA. */
 const struct ft_kernels *ft_kernels_of(const struct ft_exec *exec);
 

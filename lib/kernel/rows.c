@@ -9,11 +9,6 @@
 /* Work for one task: large against the microsecond that waking a thread takes, small against a cache. */
 enum { TASK_ELEMENTS = 1 << 14, LANES = 16, MAX_COLUMNS = 1024 };
 
-const struct ft_kernels *ft_kernels_of(const struct ft_exec *exec) {
-    (void)exec;
-    return &ft_kernels_scalar;
-}
-
 struct ranges {
     ft_range_kernel *kernel;
     const void *args;

@@ -2,6 +2,7 @@
  *
  * The specification of the row kernels, one element at a time. Every vector variant must give these bits.
  * An fma is one only where it is written. */
+#include "activation_constants.h"
 #include "kernels.h"
 
 #include "ft/elementary.h"
@@ -138,19 +139,13 @@ static void rope(const void *args, size_t begin, size_t end) {
 
 /* --- activation functions ----------------------------------------------------------------------------------- */
 
-#define GELU_C0 0x1.988454p-1f /* sqrt(2/pi) */
-#define GELU_C1 0x1.2444f2p-5f /* sqrt(2/pi) * 0.044715 */
-#define GELU_C1X3 0x1.b6676cp-4f
-#define SQRT_HALF 0x1.6a09e6p-1f
-#define INV_SQRT_2PI 0x1.988454p-2f
-
 static float act(enum ft_activation kind, float x) {
     float x2 = x * x;
     switch (kind) {
     case FT_SILU: return x * ft_sigmoidf(x);
     /* .5 (1 + tanh u) = sigmoid(2u), which loses no digits for negative u */
-    case FT_GELU_TANH: return x * ft_sigmoidf(2.0f * (x * fma32(GELU_C1, x2, GELU_C0)));
-    case FT_GELU_ERF: return (0.5f * x) * (1.0f + ft_erff(x * SQRT_HALF));
+    case FT_GELU_TANH: return x * ft_sigmoidf(2.0f * (x * fma32(FT_GELU_C1, x2, FT_GELU_C0)));
+    case FT_GELU_ERF: return (0.5f * x) * (1.0f + ft_erff(x * FT_SQRT_HALF));
     default: return x <= 0.0f ? 0.0f : x; /* ReLU; NaN stays */
     }
 }
@@ -162,10 +157,10 @@ static float act_derivative(enum ft_activation kind, float x) {
         s = ft_sigmoidf(x);
         return s * fma32(x, 1.0f - s, 1.0f);
     case FT_GELU_TANH: /* s + x s (1 - s) (2u)' */
-        s = ft_sigmoidf(2.0f * (x * fma32(GELU_C1, x2, GELU_C0)));
-        return fma32(x * (s * (1.0f - s)), 2.0f * fma32(GELU_C1X3, x2, GELU_C0), s);
+        s = ft_sigmoidf(2.0f * (x * fma32(FT_GELU_C1, x2, FT_GELU_C0)));
+        return fma32(x * (s * (1.0f - s)), 2.0f * fma32(FT_GELU_C1X3, x2, FT_GELU_C0), s);
     case FT_GELU_ERF: /* Phi(x) + x phi(x) */
-        return fma32(x, INV_SQRT_2PI * ft_expf(-0.5f * x2), 0.5f * (1.0f + ft_erff(x * SQRT_HALF)));
+        return fma32(x, FT_INV_SQRT_2PI * ft_expf(-0.5f * x2), 0.5f * (1.0f + ft_erff(x * FT_SQRT_HALF)));
     default: return x <= 0.0f ? 0.0f : 1.0f;
     }
 }
@@ -285,6 +280,26 @@ static void adamw(const void *args, size_t begin, size_t end) {
     }
 }
 
+static void exp_elements(const void *args, size_t begin, size_t end) {
+    const struct ft_elements_args *a = args;
+    for (size_t i = begin; i < end; i++) a->y[i] = ft_expf(a->x[i]);
+}
+
+static void tanh_elements(const void *args, size_t begin, size_t end) {
+    const struct ft_elements_args *a = args;
+    for (size_t i = begin; i < end; i++) a->y[i] = ft_tanhf(a->x[i]);
+}
+
+static void erf_elements(const void *args, size_t begin, size_t end) {
+    const struct ft_elements_args *a = args;
+    for (size_t i = begin; i < end; i++) a->y[i] = ft_erff(a->x[i]);
+}
+
+static void sigmoid_elements(const void *args, size_t begin, size_t end) {
+    const struct ft_elements_args *a = args;
+    for (size_t i = begin; i < end; i++) a->y[i] = ft_sigmoidf(a->x[i]);
+}
+
 const struct ft_kernels ft_kernels_scalar = {
     .rmsnorm_forward = rmsnorm_forward,
     .rmsnorm_backward = rmsnorm_backward,
@@ -304,4 +319,8 @@ const struct ft_kernels ft_kernels_scalar = {
     .adamw = adamw,
     .softmax = softmax,
     .softmax_again = softmax_again,
+    .exp = exp_elements,
+    .tanh = tanh_elements,
+    .erf = erf_elements,
+    .sigmoid = sigmoid_elements,
 };
