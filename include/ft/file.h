@@ -51,6 +51,7 @@ enum ft_status ft_lines_open(struct ft_lines **lines, const char *path, size_t m
 enum ft_status ft_lines_next(struct ft_lines *lines, const char **line, size_t *size, struct ft_error *error);
 
 uint64_t ft_lines_number(const struct ft_lines *lines); /* of the line given last, from 1 */
+bool ft_lines_returned(const struct ft_lines *lines);   /* it ended in a carriage return, which was taken off */
 const char *ft_lines_name(const struct ft_lines *lines);
 
 /* SHA-256 of the bytes read so far, as they came (packed, when packed): the whole input's after the end. 64

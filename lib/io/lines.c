@@ -26,6 +26,7 @@ struct ft_lines {
     bool input_ended;
     ZSTD_DCtx *zstd; /* NULL: plain text */
     bool inside_frame;
+    bool returned; /* the line given last ended in "\r\n" */
 
     char *text;
     size_t begin, scanned, end, capacity; /* begin <= scanned <= end; no newline in [begin, scanned) */
@@ -129,7 +130,8 @@ static enum ft_status give(struct ft_lines *lines, size_t stop, size_t next, con
                            struct ft_error *error) {
     char *first = lines->text + lines->begin;
     size_t count = stop - lines->begin;
-    if (count && first[count - 1] == '\r') count--;
+    lines->returned = count && first[count - 1] == '\r';
+    count -= lines->returned;
     lines->number++;
     if (count > lines->max_line)
         return ft_fail(error, FT_LIMIT, "%s: line %llu is longer than %zu bytes", lines->name,
@@ -163,6 +165,8 @@ enum ft_status ft_lines_next(struct ft_lines *lines, const char **line, size_t *
 }
 
 uint64_t ft_lines_number(const struct ft_lines *lines) { return lines->number; }
+
+bool ft_lines_returned(const struct ft_lines *lines) { return lines->returned; }
 
 const char *ft_lines_name(const struct ft_lines *lines) { return lines->name; }
 
