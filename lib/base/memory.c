@@ -21,7 +21,7 @@ enum ft_status ft_grow(void *array, size_t *capacity, size_t need, size_t size, 
     if (need > cap) return ft_fail(error, FT_LIMIT, "%s: more than the limit of %zu", what, cap);
     size_t want = *capacity ? *capacity : 16;
     while (want < need && want <= cap / 2) want *= 2;
-    if (want < need) want = cap;
+    if (want < need || want > cap) want = cap;
     size_t bytes;
     void *old, *memory = NULL;
     memcpy(&old, array, sizeof old);
