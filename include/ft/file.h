@@ -8,6 +8,7 @@
 
 #include "ft/error.h"
 #include "ft/memory.h"
+#include "ft/source.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -42,8 +43,12 @@ struct ft_lines;
 
 #define FT_LINE_MAX ((size_t)64 << 20) /* the usual cap */
 
-/* max_line 0 means FT_LINE_MAX. `path` is copied. Close with ft_lines_close. */
+/* max_line 0 means FT_LINE_MAX. Close with ft_lines_close. */
 enum ft_status ft_lines_open(struct ft_lines **lines, const char *path, size_t max_line, struct ft_error *error);
+
+/* The same from a source, which the lines take over, on failure too. */
+enum ft_status ft_lines_from(struct ft_lines **lines, struct ft_source *source, size_t max_line,
+                             struct ft_error *error);
 
 /* The next line without its "\n" or "\r\n", NUL-terminated, valid until the next call; *line is NULL at the
  * end. A last line without newline counts. A line may hold NUL bytes: *size says where it ends. A longer line
@@ -54,8 +59,8 @@ uint64_t ft_lines_number(const struct ft_lines *lines); /* of the line given las
 bool ft_lines_returned(const struct ft_lines *lines);   /* it ended in a carriage return, which was taken off */
 const char *ft_lines_name(const struct ft_lines *lines);
 
-/* SHA-256 of the bytes read so far, as they came (packed, when packed): the whole input's after the end. 64
- * hex digits and NUL. */
+/* SHA-256 of the bytes consumed so far, as they came (packed, when packed): the whole input's after the end.
+ * 64 hex digits and NUL. */
 void ft_lines_digest(const struct ft_lines *lines, char hex[65]);
 
 void ft_lines_close(struct ft_lines *lines); /* NULL is fine */

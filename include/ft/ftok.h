@@ -11,6 +11,7 @@
 #include "ft/error.h"
 #include "ft/hash.h"
 #include "ft/json.h"
+#include "ft/source.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -55,8 +56,12 @@ void ft_ftok_writer_free(struct ft_ftok_writer *writer); /* NULL is fine */
 /* --- reading: open, next... until *record is NULL; only then was the whole stream checked ------------------- */
 struct ft_ftok_reader;
 
-/* path: a file (mapped), a pipe or "-". */
+/* path: a file, a pipe or "-". */
 enum ft_status ft_ftok_open(struct ft_ftok_reader **reader, const char *path, struct ft_error *error);
+/* The same from a source, which the reader takes over, on failure too. */
+enum ft_status ft_ftok_from(struct ft_ftok_reader **reader, struct ft_source *source, struct ft_error *error);
+/* Looks, without consuming, whether the source begins with a token stream's magic number. */
+enum ft_status ft_ftok_detect(struct ft_source *source, bool *is, struct ft_error *error);
 const struct ft_ftok_header *ft_ftok_header(const struct ft_ftok_reader *reader);
 /* The document that header->metadata belongs to, for ft_json_get_... */
 const struct ft_json *ft_ftok_header_json(const struct ft_ftok_reader *reader);
@@ -69,10 +74,6 @@ uint64_t ft_ftok_number(const struct ft_ftok_reader *reader); /* of the record g
 const char *ft_ftok_digest(const struct ft_ftok_reader *reader);
 const char *ft_ftok_data(const struct ft_ftok_reader *reader);
 void ft_ftok_close(struct ft_ftok_reader *reader); /* NULL is fine */
-
-/* True when the file or pipe at path begins with a token stream's magic number; reads nothing from "-"
- * (false). */
-bool ft_ftok_detect(const char *path);
 
 /* --- all at once ------------------------------------------------------------------------------------------- */
 struct ft_ftok_set {

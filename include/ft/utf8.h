@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * UTF-8, strictly: no overlong forms, no surrogates, nothing above U+10FFFF. Private to io.
+ * UTF-8, strictly: no overlong forms, no surrogates, nothing above U+10FFFF.
  */
-#ifndef FT_IO_UTF8_H
-#define FT_IO_UTF8_H
+#ifndef FT_UTF8_H
+#define FT_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
-static inline int ft_utf8_continues(unsigned char c) { return (c & 0xc0) == 0x80; }
+static inline bool ft_utf8_continues(unsigned char c) { return (c & 0xc0) == 0x80; }
 
 /* Bytes of the character at p, of which `left` >= 1 are there; 0 when it is not UTF-8. */
 static inline size_t ft_utf8_length(const unsigned char *p, size_t left) {
@@ -23,6 +24,14 @@ static inline size_t ft_utf8_length(const unsigned char *p, size_t left) {
     if (c == 0xf0 && p[1] < 0x90) return 0; /* overlong */
     if (c == 0xf4 && p[1] > 0x8f) return 0; /* above U+10FFFF */
     return length;
+}
+
+/* True when text[0..size) is UTF-8 throughout. */
+static inline bool ft_utf8_valid(const char *text, size_t size) {
+    const unsigned char *p = (const unsigned char *)text;
+    for (size_t i = 0, length; i < size; i += length)
+        if (!(length = ft_utf8_length(p + i, size - i))) return false;
+    return true;
 }
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "json_scan.h"
 
-#include "utf8.h"
+#include "ft/utf8.h"
 
 #include <stdio.h>
 #include <string.h>

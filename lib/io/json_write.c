@@ -2,7 +2,7 @@
 #include "ft/json.h"
 
 #include "ft/commit.h"
-#include "utf8.h"
+#include "ft/utf8.h"
 
 #include <assert.h>
 #include <cjson/cJSON.h>
