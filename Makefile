@@ -60,6 +60,10 @@ LIB_OBJ  := $(LIB_SRC:%.c=$(B)/%.o)
 CMD      := $(patsubst cmd/%.c,%,$(sort $(wildcard cmd/ft-*.c)))
 BIN      := $(CMD:%=$(B)/bin/%)
 TEST_SRC := $(sort $(wildcard tests/unit/*.c tests/kernel/*.c))
+# AVX-512 through SIMDe, where that and an x86-64 are to be had.
+ifneq ($(ARCH)$(wildcard /usr/include/simde/x86/avx512.h),x86_64/usr/include/simde/x86/avx512.h)
+TEST_SRC := $(filter-out %_simde.c,$(TEST_SRC))
+endif
 TEST_BIN := $(TEST_SRC:%.c=$(B)/%)
 SOURCES  := $(sort $(wildcard include/ft/*.h lib/*/*.c lib/*/*.h cmd/*.c cmd/*.h))
 
@@ -83,6 +87,7 @@ $(B)/lib/base/version.o: CPPFLAGS += -include $(B)/source_digest.h
 $(B)/lib/kernel/%.o: OPT_KERNEL := $(if $(filter -O0,$(OPT)),,-O3)
 %_avx2.o:   ISA_FLAGS := -mavx2 -mfma -mf16c
 %_avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512
+%_simde.o:  ISA_FLAGS := -mavx2 -mfma -Wno-psabi -DSIMDE_ENABLE_NATIVE_ALIASES
 
 $(B)/%.o: %.c $(B)/flags.mk
 	@mkdir -p $(@D)

@@ -8,7 +8,8 @@
 #ifndef FT_KERNEL_VEC_AVX2_H
 #define FT_KERNEL_VEC_AVX2_H
 
-#include <immintrin.h>
+#include "simd_x86.h"
+
 #include <stddef.h>
 #include <stdint.h>
 

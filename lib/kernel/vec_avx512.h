@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Sixteen binary32 lanes in AVX-512 (F, DQ): one register. See vec_avx2.h. FT_SIMDE, for tests only, takes the
- * intrinsics from SIMDe, so that this variant can be compared on a machine without AVX-512. */
+ * Sixteen binary32 lanes in AVX-512 (F, DQ): one register. See vec_avx2.h. */
 #ifndef FT_KERNEL_VEC_AVX512_H
 #define FT_KERNEL_VEC_AVX512_H
 
-#ifdef FT_SIMDE
-#include FT_SIMDE
-#else
-#include <immintrin.h>
-#endif
+#include "simd_x86.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
