@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: MIT */
+#include "bpe.h"
+
+#include "bpe_merge.h"
+#include "ft/json.h"
+#include "ft/memory.h"
+#include "unicode.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define META "\xe2\x96\x81" /* U+2581, SentencePiece's space */
+
+enum { META_SIZE = 3, AFFIX_MAX = 64 };
+
+/* --- reading --------------------------------------------------------------------------------------------- */
+
+static enum ft_status copy_affix(char **out, const struct ft_json *json, const struct cJSON *model, const char *key,
+                                 struct ft_error *error) {
+    const char *text = NULL;
+    enum ft_status status = ft_json_get_string(json, model, key, FT_JSON_OPTIONAL, &text, error);
+    if (status || !text || !*text) return status;
+    if (strlen(text) > AFFIX_MAX) return ft_json_fail(json, model, error, "\"%s\" is longer than %d bytes", key, AFFIX_MAX);
+    if ((status = ft_alloc(out, strlen(text) + 1, 1, error))) return status;
+    memcpy(*out, text, strlen(text));
+    return FT_OK;
+}
+
+static enum ft_status read_options(struct ft_bpe *bpe, const struct ft_json *json, const struct cJSON *model,
+                                   struct ft_error *error) {
+    const char *unknown = NULL;
+    double dropout = 0;
+    enum ft_status status;
+    if ((status = ft_json_get_string(json, model, "unk_token", FT_JSON_OPTIONAL, &unknown, error)) ||
+        (status = ft_json_get_double(json, model, "dropout", FT_JSON_OPTIONAL, &dropout, error)) ||
+        (status = ft_json_get_bool(json, model, "fuse_unk", FT_JSON_OPTIONAL, &bpe->fuse_unknown, error)) ||
+        (status = ft_json_get_bool(json, model, "byte_fallback", FT_JSON_OPTIONAL, &bpe->byte_fallback, error)) ||
+        (status = ft_json_get_bool(json, model, "ignore_merges", FT_JSON_OPTIONAL, &bpe->ignore_merges, error)) ||
+        (status = copy_affix(&bpe->prefix, json, model, "continuing_subword_prefix", error)) ||
+        (status = copy_affix(&bpe->suffix, json, model, "end_of_word_suffix", error)))
+        return status;
+    if (dropout != 0)
+        return ft_fail(error, FT_UNSUPPORTED, "%s: model.dropout is %g: the same text would give other ids each time; set it to null",
+                       json->name, dropout);
+    if (unknown && (bpe->unknown = ft_vocab_find(bpe->vocab, unknown, strlen(unknown))) == FT_TOKEN_NONE)
+        return ft_json_fail(json, model, error, "the unk_token \"%s\" is not in the vocabulary", unknown);
+    return FT_OK;
+}
+
+static void find_bytes(struct ft_bpe *bpe) {
+    for (unsigned b = 0; b < 256; b++) {
+        char text[8];
+        size_t size = ft_utf8_put(text, ft_byte_character((uint8_t)b));
+        bpe->byte_id[b] = bpe->bytes ? ft_vocab_find(bpe->vocab, text, size) : FT_TOKEN_NONE;
+        size = (size_t)snprintf(text, sizeof text, "<0x%02X>", b);
+        bpe->fallback_id[b] = bpe->byte_fallback ? ft_vocab_find(bpe->vocab, text, size) : FT_TOKEN_NONE;
+    }
+}
+
+static enum ft_status grow_merges(struct ft_bpe *bpe, size_t merges, struct ft_error *error) {
+    struct ft_bpe old = *bpe;
+    enum ft_status status = ft_alloc(&bpe->merge, merges, sizeof *bpe->merge, error);
+    if (status) {
+        bpe->merge = old.merge;
+        return status;
+    }
+    memset(bpe->merge, 0xff, merges * sizeof *bpe->merge);
+    bpe->merges = merges;
+    for (size_t i = 0; i < old.merges; i++)
+        if (old.merge[i].left != FT_TOKEN_NONE) *ft_bpe_slot(bpe, old.merge[i].left, old.merge[i].right) = old.merge[i];
+    free(old.merge);
+    return FT_OK;
+}
+
+static enum ft_status no_token(const struct ft_scan *scan, size_t rank, const char *text, struct ft_error *error) {
+    return ft_fail(error, FT_FORMAT, "%s: merge %zu needs the token \"%.60s\", which the vocabulary does not have",
+                   scan->name, rank, text);
+}
+
+/* One merge, left and right in `pair`, the left one being the first `cut` bytes. A later merge of the same pair replaces
+ * the earlier one, as in the reference. */
+static enum ft_status add_merge(struct ft_bpe *bpe, const struct ft_scan *scan, size_t rank, const char *left,
+                                size_t left_length, const char *right, size_t right_length, struct ft_buffer *product,
+                                struct ft_error *error) {
+    struct ft_bpe_merge merge = {.left = ft_vocab_find(bpe->vocab, left, left_length),
+                                 .right = ft_vocab_find(bpe->vocab, right, right_length),
+                                 .rank = (uint32_t)rank};
+    if (merge.left == FT_TOKEN_NONE) return no_token(scan, rank, left, error);
+    if (merge.right == FT_TOKEN_NONE) return no_token(scan, rank, right, error);
+    size_t skip = bpe->prefix ? strlen(bpe->prefix) : 0;
+    if (skip > right_length) skip = right_length;
+    ft_buffer_clear(product);
+    enum ft_status status = ft_buffer_append(product, left, left_length, error);
+    if (!status) status = ft_buffer_append(product, right + skip, right_length - skip, error);
+    if (status) return status;
+    merge.id = ft_vocab_find(bpe->vocab, product->data, product->size);
+    if (merge.id == FT_TOKEN_NONE) return no_token(scan, rank, product->data, error);
+    if (merge.id == merge.left || merge.id == merge.right)
+        return ft_fail(error, FT_FORMAT, "%s: merge %zu (\"%.60s\") adds nothing to one of its parts", scan->name, rank,
+                       product->data);
+    *ft_bpe_slot(bpe, merge.left, merge.right) = merge;
+    return FT_OK;
+}
+
+/* "a b" or ["a", "b"]. */
+static enum ft_status read_merge(struct ft_bpe *bpe, struct ft_scan *scan, size_t rank, struct ft_buffer text[3],
+                                 struct ft_error *error) {
+    enum ft_status status;
+    if (ft_scan_peek(scan) == '[') {
+        if ((status = ft_scan_expect(scan, '[', error)) || (status = ft_scan_string(scan, &text[0], error)) ||
+            (status = ft_scan_expect(scan, ',', error)) || (status = ft_scan_string(scan, &text[1], error)) ||
+            (status = ft_scan_expect(scan, ']', error)))
+            return status;
+        return add_merge(bpe, scan, rank, text[0].data, text[0].size, text[1].data, text[1].size, &text[2], error);
+    }
+    if ((status = ft_scan_string(scan, &text[0], error))) return status;
+    char *space = text[0].data ? memchr(text[0].data, ' ', text[0].size) : NULL;
+    if (!space || memchr(space + 1, ' ', text[0].size - (size_t)(space + 1 - text[0].data)))
+        return ft_scan_fail(scan, "a merge is two tokens with one space between them", error);
+    size_t cut = (size_t)(space - text[0].data);
+    *space = '\0';
+    return add_merge(bpe, scan, rank, text[0].data, cut, space + 1, text[0].size - cut - 1, &text[2], error);
+}
+
+static enum ft_status read_merges(struct ft_bpe *bpe, struct ft_scan *scan, struct ft_error *error) {
+    struct ft_buffer text[3] = {0};
+    enum ft_status status = grow_merges(bpe, 64, error);
+    bool more = scan->p && !status;
+    if (more) {
+        status = ft_scan_expect(scan, '[', error);
+        if (!status && ft_scan_peek(scan) == ']') more = false;
+    }
+    for (; more && !status; bpe->ranks++) {
+        if (2 * ((size_t)bpe->ranks + 1) > bpe->merges) status = grow_merges(bpe, 2 * bpe->merges, error);
+        if (!status && bpe->ranks >= FT_VOCAB_MAX) status = ft_fail(error, FT_LIMIT, "%s: too many merges", scan->name);
+        for (int i = 0; i < 3 && !status; i++) status = ft_buffer_append(&text[i], "", 0, error);
+        if (!status) status = read_merge(bpe, scan, bpe->ranks, text, error);
+        if (!status) status = ft_scan_more(scan, ']', &more, error);
+    }
+    for (int i = 0; i < 3; i++) ft_buffer_release(&text[i]);
+    return status;
+}
+
+/* Without a token that has U+2581 behind another character, no merge crosses such a place, and a long text is as good
+ * as its words. */
+static bool can_cut(const struct ft_bpe *bpe) {
+    if (bpe->bytes || bpe->prefix || bpe->suffix || bpe->ignore_merges) return false;
+    if (ft_vocab_find(bpe->vocab, META, META_SIZE) == FT_TOKEN_NONE) return false;
+    for (size_t i = 0; i < bpe->merges; i++) {
+        size_t length;
+        const char *text = bpe->merge[i].left == FT_TOKEN_NONE ? NULL : ft_vocab_text(bpe->vocab, bpe->merge[i].id, &length);
+        if (!text) continue;
+        bool other = false; /* a character that is not U+2581 was there */
+        for (const char *p = text; p < text + length; p += ft_utf8_size(*p)) {
+            bool meta = ft_utf8_size(*p) == META_SIZE && memcmp(p, META, META_SIZE) == 0;
+            if (meta && other) return false;
+            other |= !meta;
+        }
+    }
+    return true;
+}
+
+enum ft_status ft_bpe_read(struct ft_bpe *bpe, const struct ft_vocab *vocab, bool bytes, const struct ft_json *json,
+                           const struct cJSON *model, struct ft_scan *merges, struct ft_error *error) {
+    *bpe = (struct ft_bpe){.vocab = vocab, .unknown = FT_TOKEN_NONE, .bytes = bytes};
+    enum ft_status status = read_options(bpe, json, model, error);
+    if (!status) status = read_merges(bpe, merges, error);
+    if (status) return status;
+    find_bytes(bpe);
+    bpe->cut_at_meta = can_cut(bpe);
+    return FT_OK;
+}
+
+void ft_bpe_release(struct ft_bpe *bpe) {
+    free(bpe->merge);
+    free(bpe->prefix);
+    free(bpe->suffix);
+    *bpe = (struct ft_bpe){0};
+}
+
+/* --- encoding -------------------------------------------------------------------------------------------- */
+
+/* Words seen before, one cache line each, found by their hash; a newcomer takes the place over. */
+enum { CACHE_SLOTS = 1 << 15, CACHE_WORD = 30, CACHE_IDS = 8 };
+
+struct cache_slot {
+    uint8_t length, count; /* length 0: free */
+    char word[CACHE_WORD];
+    uint32_t id[CACHE_IDS];
+};
+
+struct ft_bpe_state {
+    struct cache_slot *cache;
+    struct ft_bpe_queue queue;
+    struct ft_buffer text; /* a word in byte characters */
+};
+
+enum ft_status ft_bpe_state_new(struct ft_bpe_state **out, const struct ft_bpe *bpe, struct ft_error *error) {
+    (void)bpe;
+    struct ft_bpe_state *state;
+    enum ft_status status = ft_alloc(&state, 1, sizeof *state, error);
+    if (status) return status;
+    if ((status = ft_alloc(&state->cache, CACHE_SLOTS, sizeof *state->cache, error))) {
+        free(state);
+        return status;
+    }
+    *out = state;
+    return FT_OK;
+}
+
+void ft_bpe_state_free(struct ft_bpe_state *state) {
+    if (!state) return;
+    free(state->cache);
+    ft_bpe_queue_release(&state->queue);
+    ft_buffer_release(&state->text);
+    free(state);
+}
+
+/* A word on its way from text to symbols; ids are appended to a list that has room for them. */
+struct symbols {
+    const struct ft_bpe *bpe;
+    uint32_t *id;
+    size_t count;
+    bool unknown; /* one is pending: it comes when the next known symbol does */
+};
+
+static void add_known(struct symbols *symbols, uint32_t id) {
+    if (symbols->unknown) symbols->id[symbols->count++] = symbols->bpe->unknown;
+    symbols->unknown = false;
+    symbols->id[symbols->count++] = id;
+}
+
+/* Falls back on the bytes' tokens, all or none; these do not release a pending unknown, as in the reference. */
+static bool add_bytes(struct symbols *symbols, const char *text, size_t length) {
+    const uint32_t *fallback_id = symbols->bpe->fallback_id;
+    if (!symbols->bpe->byte_fallback) return false;
+    for (size_t i = 0; i < length; i++)
+        if (fallback_id[(uint8_t)text[i]] == FT_TOKEN_NONE) return false;
+    for (size_t i = 0; i < length; i++) symbols->id[symbols->count++] = fallback_id[(uint8_t)text[i]];
+    return true;
+}
+
+static enum ft_status add_unknown(struct symbols *symbols, const char *text, size_t length, struct ft_error *error) {
+    if (symbols->bpe->unknown == FT_TOKEN_NONE)
+        return ft_fail(error, FT_FORMAT, "the tokenizer has no token for \"%.*s\", and no unknown token", (int)length, text);
+    if (symbols->unknown && !symbols->bpe->fuse_unknown) symbols->id[symbols->count++] = symbols->bpe->unknown;
+    symbols->unknown = true;
+    return FT_OK;
+}
+
+/* One character, with its affixes, which the vocabulary may not have. */
+static enum ft_status add_character(struct symbols *symbols, const char *text, size_t length, bool first, bool last,
+                                    struct ft_error *error) {
+    const struct ft_bpe *bpe = symbols->bpe;
+    char with[2 * AFFIX_MAX + 8];
+    if ((bpe->prefix && !first) || (bpe->suffix && last)) {
+        int n = snprintf(with, sizeof with, "%s%.*s%s", bpe->prefix && !first ? bpe->prefix : "", (int)length, text,
+                         bpe->suffix && last ? bpe->suffix : "");
+        text = with;
+        length = (size_t)n;
+    }
+    uint32_t id = ft_vocab_find(bpe->vocab, text, length);
+    if (id != FT_TOKEN_NONE) {
+        add_known(symbols, id);
+        return FT_OK;
+    }
+    return add_bytes(symbols, text, length) ? FT_OK : add_unknown(symbols, text, length, error);
+}
+
+static enum ft_status add_text(struct symbols *symbols, const char *text, size_t length, struct ft_error *error) {
+    enum ft_status status = FT_OK;
+    for (const char *p = text, *end = text + length, *next; p < end && !status; p = next) {
+        next = p + ft_utf8_size(*p);
+        status = add_character(symbols, p, (size_t)(next - p), p == text, next == end, error);
+    }
+    if (symbols->unknown) symbols->id[symbols->count++] = symbols->bpe->unknown;
+    return status;
+}
+
+/* The usual byte-level case: a token for each byte, no affixes. */
+static bool add_raw(struct symbols *symbols, const char *word, size_t length) {
+    const uint32_t *byte_id = symbols->bpe->byte_id;
+    if (symbols->bpe->prefix || symbols->bpe->suffix) return false;
+    for (size_t i = 0; i < length; i++) {
+        symbols->id[i] = byte_id[(uint8_t)word[i]];
+        if (symbols->id[i] == FT_TOKEN_NONE) return false;
+    }
+    symbols->count = length;
+    return true;
+}
+
+static enum ft_status byte_text(struct ft_buffer *text, const char *word, size_t length, struct ft_error *error) {
+    enum ft_status status = FT_OK;
+    ft_buffer_clear(text);
+    for (size_t i = 0; i < length && !status; i++) {
+        char utf8[4];
+        status = ft_buffer_append(text, utf8, ft_utf8_put(utf8, ft_byte_character((uint8_t)word[i])), error);
+    }
+    return status;
+}
+
+static enum ft_status reserve(struct ft_ids *ids, size_t extra, struct ft_error *error) {
+    size_t need;
+    if (!ft_size_add(ids->count, extra, &need)) need = SIZE_MAX;
+    return need <= ids->capacity ? FT_OK
+                                 : ft_grow(&ids->id, &ids->capacity, need, sizeof *ids->id, SIZE_MAX / 8, "ids", error);
+}
+
+/* A word that the cache does not have. */
+static enum ft_status encode_word(const struct ft_bpe *bpe, struct ft_bpe_state *state, const char *word, size_t length,
+                                  struct ft_ids *ids, struct ft_error *error) {
+    size_t affixes = (bpe->prefix ? strlen(bpe->prefix) : 0) + (bpe->suffix ? strlen(bpe->suffix) : 0);
+    enum ft_status status = reserve(ids, 2 * length * (1 + affixes) + 1, error);
+    if (status) return status;
+    struct symbols symbols = {.bpe = bpe, .id = ids->id + ids->count};
+    bool raw = bpe->bytes && add_raw(&symbols, word, length);
+    if (bpe->bytes && (!raw || bpe->ignore_merges)) {
+        if ((status = byte_text(&state->text, word, length, error))) return status;
+        word = state->text.data;
+        length = state->text.size;
+    }
+    uint32_t whole = bpe->ignore_merges ? ft_vocab_find(bpe->vocab, word, length) : FT_TOKEN_NONE;
+    if (whole != FT_TOKEN_NONE) {
+        symbols.id[0] = whole;
+        symbols.count = 1;
+    } else {
+        if (!raw) {
+            symbols.count = 0;
+            status = add_text(&symbols, word, length, error);
+        }
+        if (!status) status = ft_bpe_merge(bpe, &state->queue, symbols.id, &symbols.count, error);
+    }
+    if (!status) ids->count += symbols.count;
+    return status;
+}
+
+static enum ft_status encode_cached(const struct ft_bpe *bpe, struct ft_bpe_state *state, const char *word, size_t length,
+                                    struct ft_ids *ids, struct ft_error *error) {
+    if (length > CACHE_WORD) return encode_word(bpe, state, word, length, ids, error);
+    struct cache_slot *slot = &state->cache[XXH3_64bits(word, length) & (CACHE_SLOTS - 1)];
+    if (slot->length == length && memcmp(slot->word, word, length) == 0) {
+        enum ft_status status = reserve(ids, CACHE_IDS, error);
+        if (status) return status;
+        memcpy(ids->id + ids->count, slot->id, sizeof slot->id);
+        ids->count += slot->count;
+        return FT_OK;
+    }
+    size_t before = ids->count;
+    enum ft_status status = encode_word(bpe, state, word, length, ids, error);
+    size_t count = ids->count - before;
+    if (!status && count <= CACHE_IDS) {
+        slot->length = (uint8_t)length;
+        slot->count = (uint8_t)count;
+        memcpy(slot->word, word, length);
+        memcpy(slot->id, ids->id + before, count * sizeof *slot->id);
+    }
+    return status;
+}
+
+/* The end of the part that begins at p: before the first U+2581 behind another character. */
+static const char *meta_end(const char *p, const char *end) {
+    while (end - p >= META_SIZE && memcmp(p, META, META_SIZE) == 0) p += META_SIZE;
+    while (p < end && (p = memchr(p, META[0], (size_t)(end - p)))) {
+        if (end - p >= META_SIZE && memcmp(p, META, META_SIZE) == 0) return p;
+        p++;
+    }
+    return end;
+}
+
+enum ft_status ft_bpe_encode(const struct ft_bpe *bpe, struct ft_bpe_state *state, const char *word, size_t length,
+                             struct ft_ids *ids, struct ft_error *error) {
+    if (!bpe->cut_at_meta) return encode_cached(bpe, state, word, length, ids, error);
+    enum ft_status status = FT_OK;
+    for (const char *p = word, *end = word + length; p < end && !status;) {
+        const char *stop = meta_end(p, end);
+        status = encode_cached(bpe, state, p, (size_t)(stop - p), ids, error);
+        p = stop;
+    }
+    return status;
+}

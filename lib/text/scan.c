@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+#include "scan.h"
+
+#include "unicode.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { NUMBER_MAX = 64 };
+
+enum ft_status ft_scan_fail(const struct ft_scan *scan, const char *what, struct ft_error *error) {
+    size_t line = 1, column = 1;
+    for (const char *p = scan->start; p < scan->p; p++) {
+        column = *p == '\n' ? 1 : column + 1;
+        line += *p == '\n';
+    }
+    return ft_fail(error, FT_FORMAT, "%s:%zu:%zu: %s", scan->name, line, column, what);
+}
+
+char ft_scan_peek(struct ft_scan *scan) {
+    while (scan->p < scan->end && (*scan->p == ' ' || *scan->p == '\n' || *scan->p == '\t' || *scan->p == '\r')) scan->p++;
+    return scan->p < scan->end ? *scan->p : '\0';
+}
+
+enum ft_status ft_scan_expect(struct ft_scan *scan, char c, struct ft_error *error) {
+    if (ft_scan_peek(scan) == c) {
+        scan->p++;
+        return FT_OK;
+    }
+    char what[] = "expected '?'";
+    what[10] = c;
+    return ft_scan_fail(scan, what, error);
+}
+
+enum ft_status ft_scan_more(struct ft_scan *scan, char close, bool *more, struct ft_error *error) {
+    char c = ft_scan_peek(scan);
+    *more = c == ',';
+    if (c != ',' && c != close) return ft_scan_fail(scan, "expected ',' or the end of the list", error);
+    scan->p++;
+    return FT_OK;
+}
+
+/* Four hexadecimal digits at p, or -1. */
+static int32_t hex4(const char *p, const char *end) {
+    int32_t value = 0;
+    if (end - p < 4) return -1;
+    for (int i = 0; i < 4; i++) {
+        char c = p[i];
+        int digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+        if (digit < 0) return -1;
+        value = value * 16 + digit;
+    }
+    return value;
+}
+
+/* The escape behind a backslash at scan->p; appends its character. */
+static enum ft_status escape(struct ft_scan *scan, struct ft_buffer *text, struct ft_error *error) {
+    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    char c = scan->p < scan->end ? *scan->p : '\0', utf8[4];
+    const char *simple = c ? strchr(from, c) : NULL;
+    if (simple) {
+        scan->p++;
+        return ft_buffer_append(text, to + (simple - from), 1, error);
+    }
+    int32_t code = c == 'u' ? hex4(scan->p + 1, scan->end) : -1;
+    if (code < 0) return ft_scan_fail(scan, "an escape that JSON does not know", error);
+    scan->p += 5;
+    if (code >= 0xd800 && code < 0xdc00 && scan->end - scan->p >= 6 && scan->p[0] == '\\' && scan->p[1] == 'u') {
+        int32_t low = hex4(scan->p + 2, scan->end);
+        if (low >= 0xdc00 && low < 0xe000) {
+            code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+            scan->p += 6;
+        }
+    }
+    if (code >= 0xd800 && code < 0xe000) return ft_scan_fail(scan, "half a surrogate pair", error);
+    return ft_buffer_append(text, utf8, ft_utf8_put(utf8, (uint32_t)code), error);
+}
+
+/* The first quote, backslash, or control character. */
+static const char *plain_end(const char *p, const char *end) {
+    while (p < end && *p != '"' && *p != '\\' && (unsigned char)*p >= 0x20) p++;
+    return p;
+}
+
+enum ft_status ft_scan_string(struct ft_scan *scan, struct ft_buffer *text, struct ft_error *error) {
+    ft_buffer_clear(text);
+    if (ft_scan_peek(scan) != '"') return ft_scan_fail(scan, "expected a string", error);
+    scan->p++;
+    for (;;) {
+        const char *stop = plain_end(scan->p, scan->end);
+        size_t count = (size_t)(stop - scan->p), valid = ft_utf8_valid(scan->p, count);
+        if (valid < count) {
+            scan->p += valid;
+            return ft_scan_fail(scan, "not UTF-8", error);
+        }
+        enum ft_status status = ft_buffer_append(text, scan->p, count, error);
+        if (status) return status;
+        scan->p = stop;
+        if (stop == scan->end) return ft_scan_fail(scan, "the file ends within a string: is it cut?", error);
+        scan->p++;
+        if (*stop == '"') return FT_OK;
+        if (*stop != '\\') return ft_scan_fail(scan, "a control character within a string", error);
+        if ((status = escape(scan, text, error))) return status;
+    }
+}
+
+enum ft_status ft_scan_u32(struct ft_scan *scan, uint32_t *value, struct ft_error *error) {
+    uint32_t v = 0;
+    (void)ft_scan_peek(scan);
+    const char *digits = scan->p;
+    for (; scan->p < scan->end && *scan->p >= '0' && *scan->p <= '9'; scan->p++)
+        if (__builtin_mul_overflow(v, 10u, &v) || __builtin_add_overflow(v, (uint32_t)(*scan->p - '0'), &v))
+            return ft_scan_fail(scan, "a number below 2^32 was expected", error);
+    if (scan->p == digits || (*digits == '0' && scan->p - digits > 1) ||
+        (scan->p < scan->end && (*scan->p == '.' || (*scan->p | 32) == 'e')))
+        return ft_scan_fail(scan, "expected a whole number", error);
+    *value = v;
+    return FT_OK;
+}
+
+enum ft_status ft_scan_double(struct ft_scan *scan, double *value, struct ft_error *error) {
+    char text[NUMBER_MAX], *stop;
+    size_t n = 0;
+    (void)ft_scan_peek(scan);
+    while (scan->p + n < scan->end && n < sizeof text - 1 && scan->p[n] && strchr("+-.0123456789eE", scan->p[n])) {
+        text[n] = scan->p[n];
+        n++;
+    }
+    text[n] = '\0';
+    *value = strtod(text, &stop);
+    if (n == 0 || *stop) return ft_scan_fail(scan, "expected a number", error);
+    scan->p += n;
+    return FT_OK;
+}
+
+/* Moves behind the string whose quote is at scan->p. */
+static enum ft_status skip_string(struct ft_scan *scan, struct ft_error *error) {
+    for (scan->p++; scan->p < scan->end; scan->p++) {
+        if (*scan->p == '"') {
+            scan->p++;
+            return FT_OK;
+        }
+        if (*scan->p == '\\') scan->p++;
+    }
+    scan->p = scan->end;
+    return ft_scan_fail(scan, "the file ends within a string: is it cut?", error);
+}
+
+enum ft_status ft_scan_skip(struct ft_scan *scan, struct ft_error *error) {
+    size_t depth = 0;
+    do {
+        char c = ft_scan_peek(scan);
+        enum ft_status status = FT_OK;
+        if (!c) return ft_scan_fail(scan, "the file ends within a value: is it cut?", error);
+        if (c == '"') status = skip_string(scan, error);
+        else if (c == '[' || c == '{') depth++, scan->p++;
+        else if (c == ']' || c == '}') {
+            if (!depth) return ft_scan_fail(scan, "expected a value", error);
+            depth--, scan->p++;
+        } else if (c == ',' || c == ':') {
+            if (!depth) return ft_scan_fail(scan, "expected a value", error);
+            scan->p++;
+        } else
+            while (scan->p < scan->end && !strchr(" \t\r\n,:]}[{\"", *scan->p)) scan->p++;
+        if (status) return status;
+    } while (depth);
+    return FT_OK;
+}

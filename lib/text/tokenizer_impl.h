@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a loaded tokenizer is made of. Private to lib/text.
+ */
+#ifndef FT_TEXT_TOKENIZER_IMPL_H
+#define FT_TEXT_TOKENIZER_IMPL_H
+
+#include "added.h"
+#include "bpe.h"
+#include "decoder.h"
+#include "ft/hash.h"
+#include "ft/tokenizer.h"
+#include "normalizer.h"
+#include "postprocessor.h"
+#include "pretokenizer.h"
+#include "vocab.h"
+
+struct ft_tokenizer {
+    struct ft_vocab vocab;
+    struct ft_added added;
+    struct ft_normalizer normalizer;
+    struct ft_pretokenizer pretokenizer;
+    struct ft_bpe bpe;
+    struct ft_postprocessor postprocessor;
+    struct ft_decoder decoder;
+    uint32_t limit; /* one above the highest id */
+    uint32_t bos;   /* FT_TOKEN_NONE: none */
+    struct ft_ids eos;
+    char *template; /* NULL: none */
+    char digest[FT_SHA256_HEX];
+};
+
+/* Reads the small files beside tokenizer.json in `directory`: bos, eos, template. */
+enum ft_status ft_tokenizer_read_config(struct ft_tokenizer *tokenizer, const char *directory, struct ft_error *error);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * UTF-8 and character classes, as the tokenizers' reference implementation sees them. Private to lib/text.
+ */
+#ifndef FT_TEXT_UNICODE_H
+#define FT_TEXT_UNICODE_H
+
+#include "ft/memory.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Bytes of text[0..length) that are valid UTF-8 from the start (no surrogates, nothing overlong): length when all are. */
+size_t ft_utf8_valid(const char *text, size_t length);
+
+/* The character at *p of valid UTF-8; moves *p behind it. */
+static inline uint32_t ft_utf8_next(const char **p) {
+    const unsigned char *b = (const unsigned char *)*p;
+    if (b[0] < 0x80) {
+        *p += 1;
+        return b[0];
+    }
+    if (b[0] < 0xe0) {
+        *p += 2;
+        return (uint32_t)(b[0] & 0x1f) << 6 | (b[1] & 0x3f);
+    }
+    if (b[0] < 0xf0) {
+        *p += 3;
+        return (uint32_t)(b[0] & 0x0f) << 12 | (uint32_t)(b[1] & 0x3f) << 6 | (b[2] & 0x3f);
+    }
+    *p += 4;
+    return (uint32_t)(b[0] & 0x07) << 18 | (uint32_t)(b[1] & 0x3f) << 12 | (uint32_t)(b[2] & 0x3f) << 6 | (b[3] & 0x3f);
+}
+
+/* The character that ends at *p, which is above the start of the text; moves *p to its first byte. */
+static inline uint32_t ft_utf8_previous(const char **p) {
+    do --*p;
+    while ((**p & 0xc0) == 0x80);
+    const char *at = *p;
+    return ft_utf8_next(&at);
+}
+
+/* Bytes of the character whose first byte is `lead`, of valid UTF-8. */
+static inline size_t ft_utf8_size(char lead) {
+    unsigned char b = (unsigned char)lead;
+    return b < 0x80 ? 1 : b < 0xe0 ? 2 : b < 0xf0 ? 3 : 4;
+}
+
+/* Writes the character, returns its bytes (1 to 4). */
+size_t ft_utf8_put(char out[4], uint32_t c);
+
+/* Appends bytes, each maximal part that is not UTF-8 replaced by U+FFFD (Unicode 16, chapter 3.9, best practice). */
+enum ft_status ft_utf8_lossy(struct ft_buffer *buffer, const char *bytes, size_t count, struct ft_error *error);
+
+bool ft_is_space(uint32_t c);       /* White_Space */
+bool ft_is_word(uint32_t c);        /* Alphabetic (nearly), Mark, Decimal_Number, Connector_Punctuation, Join_Control */
+bool ft_is_numeric(uint32_t c);     /* N */
+bool ft_is_punctuation(uint32_t c); /* P, and ASCII's symbols */
+bool ft_is_mark(uint32_t c);        /* Mn: what removing accents removes */
+
+/* GPT-2's map between bytes and printable characters: a byte's character, and a character's byte or -1. */
+uint32_t ft_byte_character(uint8_t byte);
+int ft_character_byte(uint32_t c);
+
+#endif
