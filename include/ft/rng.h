@@ -13,7 +13,7 @@
 
 /* Numbers are part of the recipe's meaning: append, never renumber. */
 enum ft_rng_purpose {
-    FT_RNG_INIT = 1, /* initial weights; tensor: its index in name order */
+    FT_RNG_INIT = 1, /* initial weights; tensor: low 32 bits of the XXH3 of its name */
     FT_RNG_SHUFFLE,  /* order of records; step: epoch */
     FT_RNG_DROPOUT,
     FT_RNG_SAMPLE, /* generation; step: record, index: position */

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+#include "ft/config.h"
+
+#include "family.h"
+#include "ft/file.h"
+#include "ft/memory.h"
+
+#include <math.h>
+#include <string.h>
+
+#define CONFIG_MAX ((size_t)1 << 20)
+
+static const struct ft_family *const families[] = {&ft_family_gpt2, &ft_family_llama};
+#define FAMILIES (sizeof families / sizeof *families)
+
+enum ft_status ft_config_size(const struct ft_json *json, const char *key, size_t max, size_t fallback, size_t *out,
+                              struct ft_error *error) {
+    uint64_t value = fallback;
+    enum ft_status status = ft_json_get_u64(json, json->root, key, fallback ? FT_JSON_OPTIONAL : FT_JSON_REQUIRED, 1,
+                                            max, &value, error);
+    *out = (size_t)value;
+    return status;
+}
+
+enum ft_status ft_config_positive(const struct ft_json *json, const char *key, double *out, struct ft_error *error) {
+    enum ft_status status = ft_json_get_double(json, json->root, key, FT_JSON_OPTIONAL, out, error);
+    if (status) return status;
+    if (*out > 0 && (float)*out > 0 && isfinite((float)*out)) return FT_OK;
+    return ft_json_fail(json, ft_json_find(json->root, key), error, "must be a positive number");
+}
+
+enum ft_status ft_config_activation(const struct ft_json *json, const char *key, enum ft_activation *out,
+                                    struct ft_error *error) {
+    static const struct {
+        const char *name;
+        enum ft_activation activation;
+    } known[] = {{"silu", FT_SILU},
+                 {"swish", FT_SILU},
+                 {"gelu", FT_GELU_ERF},
+                 {"gelu_new", FT_GELU_TANH},
+                 {"gelu_pytorch_tanh", FT_GELU_TANH},
+                 {"relu", FT_RELU}};
+    const char *name = NULL;
+    enum ft_status status = ft_json_get_string(json, json->root, key, FT_JSON_OPTIONAL, &name, error);
+    if (status || !name) return status;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(known[i].name, name) != 0) continue;
+        *out = known[i].activation;
+        return FT_OK;
+    }
+    return ft_fail(error, FT_UNSUPPORTED, "%s: %s: the activation function '%.64s' is not implemented", json->name, key,
+                   name);
+}
+
+enum ft_status ft_config_only(const struct ft_json *json, const char *key, bool supported, struct ft_error *error) {
+    bool value = supported;
+    enum ft_status status = ft_json_get_bool(json, json->root, key, FT_JSON_OPTIONAL, &value, error);
+    if (status || value == supported) return status;
+    return ft_fail(error, FT_UNSUPPORTED, "%s: %s: %s is not implemented", json->name, key, value ? "true" : "false");
+}
+
+/* transformers 4 has rope_theta and rope_scaling {type | rope_type}; transformers 5 has rope_parameters
+ * {rope_theta, rope_type}. */
+enum ft_status ft_config_rope(struct ft_config *config, const struct ft_json *json, struct ft_error *error) {
+    config->rope_theta = 10000;
+    enum ft_status status = ft_config_positive(json, "rope_theta", &config->rope_theta, error);
+    static const char *const keys[] = {"rope_scaling", "rope_parameters"};
+    for (size_t i = 0; !status && i < 2; i++) {
+        const struct cJSON *rope = NULL;
+        status = ft_json_get_node(json, json->root, keys[i], FT_JSON_OPTIONAL, FT_JSON_OBJECT, &rope, error);
+        if (status || !rope) continue;
+        const char *type = "default";
+        status = ft_json_get_string(json, rope, "type", FT_JSON_OPTIONAL, &type, error);
+        if (!status) status = ft_json_get_string(json, rope, "rope_type", FT_JSON_OPTIONAL, &type, error);
+        if (!status) status = ft_json_get_double(json, rope, "rope_theta", FT_JSON_OPTIONAL, &config->rope_theta, error);
+        if (!status && strcmp(type, "default") != 0)
+            status = ft_fail(error, FT_UNSUPPORTED, "%s: %s: the rotary scaling '%.64s' is not implemented", json->name,
+                             keys[i], type);
+        if (!status && !(config->rope_theta >= 1 && config->rope_theta <= 1e18))
+            status = ft_json_fail(json, rope, error, "rope_theta must be between 1 and 1e18");
+    }
+    return status;
+}
+
+static enum ft_status find_family(struct ft_config *config, const struct ft_json *json, struct ft_error *error) {
+    const char *type = NULL;
+    enum ft_status status = ft_json_get_string(json, json->root, "model_type", FT_JSON_REQUIRED, &type, error);
+    if (status) return status;
+    for (size_t i = 0; i < FAMILIES; i++)
+        if (strcmp(families[i]->model_type, type) == 0) config->family = families[i];
+    if (!config->family)
+        return ft_fail(error, FT_UNSUPPORTED, "%s: the model_type '%.64s' is not implemented", json->name, type);
+    memcpy(config->model_type, type, strlen(type) + 1); /* short: it is one of ours */
+    return FT_OK;
+}
+
+static enum ft_status read_dtype(struct ft_config *config, const struct ft_json *json, struct ft_error *error) {
+    const char *name = "float32";
+    enum ft_status status = ft_json_get_string(json, json->root, "torch_dtype", FT_JSON_OPTIONAL, &name, error);
+    if (!status) status = ft_json_get_string(json, json->root, "dtype", FT_JSON_OPTIONAL, &name, error);
+    if (status) return status;
+    if (strcmp(name, "float32") == 0) config->dtype = FT_F32;
+    else if (strcmp(name, "bfloat16") == 0) config->dtype = FT_BF16;
+    else if (strcmp(name, "float16") == 0) config->dtype = FT_F16;
+    else return ft_fail(error, FT_UNSUPPORTED, "%s: the element type '%.64s' is not implemented", json->name, name);
+    return FT_OK;
+}
+
+/* A token id, or with `list` a list of them (Llama 3 ends on several). Ids beyond the vocabulary occur in the
+ * wild, as pads: refused here, because a generation would never end on one. */
+static enum ft_status read_ids(const struct ft_json *json, const char *key, size_t vocab, uint32_t *ids, size_t max,
+                               size_t *count, struct ft_error *error) {
+    const struct cJSON *node = ft_json_find(json->root, key);
+    *count = 0;
+    if (!node || ft_json_type(node) == FT_JSON_NULL) return FT_OK;
+    bool list = ft_json_type(node) == FT_JSON_ARRAY;
+    for (const struct cJSON *entry = list ? ft_json_first(node) : node; entry; entry = list ? ft_json_next(entry) : NULL) {
+        uint64_t id;
+        enum ft_status status = ft_json_u64(json, entry, 0, vocab - 1, &id, error);
+        if (status) return status;
+        if (*count == max) return ft_json_fail(json, node, error, "more than %zu token ids", max);
+        ids[(*count)++] = (uint32_t)id;
+    }
+    return FT_OK;
+}
+
+static enum ft_status read_common(struct ft_config *config, const struct ft_json *json, struct ft_error *error) {
+    size_t bos_count = 0;
+    enum ft_status status = ft_config_size(json, "vocab_size", FT_VOCAB_MAX, 0, &config->vocab, error);
+    if (!status) status = ft_json_get_bool(json, json->root, "tie_word_embeddings", FT_JSON_OPTIONAL, &config->tied, error);
+    config->initializer_range = 0.02;
+    if (!status) status = ft_config_positive(json, "initializer_range", &config->initializer_range, error);
+    if (!status) status = read_dtype(config, json, error);
+    if (!status) status = read_ids(json, "bos_token_id", config->vocab, &config->bos, 1, &bos_count, error);
+    config->has_bos = bos_count > 0;
+    if (!status) status = read_ids(json, "eos_token_id", config->vocab, config->eos, FT_EOS_MAX, &config->eos_count, error);
+    if (!status && ft_json_find(json->root, "quantization_config"))
+        status = ft_fail(error, FT_UNSUPPORTED, "%s: quantized weights are not implemented", json->name);
+    return status;
+}
+
+static enum ft_status check_relations(const struct ft_config *config, const char *name, struct ft_error *error) {
+    if (config->heads % config->kv_heads)
+        return ft_fail(error, FT_FORMAT, "%s: %zu query heads are no multiple of %zu key/value heads", name, config->heads,
+                       config->kv_heads);
+    if (config->head_dim % 2 && !config->learned_positions)
+        return ft_fail(error, FT_FORMAT, "%s: rotary embedding needs an even head dimension, not %zu", name,
+                       config->head_dim);
+    size_t width;
+    if (!ft_size_mul(config->heads, config->head_dim, &width) || width > FT_WIDTH_MAX)
+        return ft_fail(error, FT_LIMIT, "%s: %zu heads of dimension %zu are too wide", name, config->heads,
+                       config->head_dim);
+    return FT_OK;
+}
+
+static enum ft_status parse(struct ft_config *config, const struct ft_json *json, struct ft_error *error) {
+    enum ft_status status = ft_json_expect(json, json->root, FT_JSON_OBJECT, error);
+    if (!status) status = find_family(config, json, error);
+    if (!status) status = config->family->configure(config, json, error);
+    if (!status) status = read_common(config, json, error);
+    if (!status) status = check_relations(config, json->name, error);
+    return status;
+}
+
+enum ft_status ft_config_read(struct ft_config *config, const char *path, struct ft_error *error) {
+    *config = (struct ft_config){0};
+    struct ft_buffer file = {0};
+    struct ft_json json = {0};
+    enum ft_status status = ft_path_is_directory(path) ? ft_path_join(&file, path, "config.json", error)
+                                                       : ft_buffer_string(&file, path, error);
+    if (!status) status = ft_json_read(&json, file.data, CONFIG_MAX, error);
+    if (!status) status = parse(config, &json, error);
+    ft_json_release(&json);
+    ft_buffer_release(&file);
+    return status;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT
+ * Where every buffer of a pass lies, and how large it is. */
+#include "pass.h"
+
+#include "ft/elementary.h"
+
+#include <assert.h>
+#include <math.h>
+
+void *ft_layout_take(struct ft_layout *layout, size_t count, size_t size) {
+    if (!ft_size_add(layout->bytes, ft_arena_cost(count, size), &layout->bytes)) layout->bytes = SIZE_MAX;
+    if (!layout->arena) return NULL;
+    void *memory = ft_arena_take(layout->arena, count, size);
+    assert(memory);
+    return memory;
+}
+
+float *ft_layout_floats(struct ft_layout *layout, size_t rows, size_t cols) {
+    size_t count;
+    if (!ft_size_mul(rows, cols, &count)) count = SIZE_MAX;
+    return ft_layout_take(layout, count, sizeof(float));
+}
+
+static size_t rank_of(struct ft_slice slice) { return slice.module && slice.module->lora_a ? slice.module->rank : 0; }
+
+static float *lay_projection(struct ft_layout *layout, struct ft_slice slice, size_t rows) {
+    return rank_of(slice) ? ft_layout_floats(layout, rows, rank_of(slice)) : NULL;
+}
+
+/* q, k and v of one fused module share one u. */
+static void lay_projections(struct ft_layout *layout, const struct ft_layer *layer, size_t T, size_t R, float **u) {
+    bool fused = layer->q.module == layer->k.module;
+    u[FT_U_K] = lay_projection(layout, layer->k, T);
+    u[FT_U_Q] = fused ? u[FT_U_K] : lay_projection(layout, layer->q, R);
+    u[FT_U_V] = fused ? u[FT_U_K] : lay_projection(layout, layer->v, T);
+    u[FT_U_O] = lay_projection(layout, layer->o, R);
+    u[FT_U_GATE] = lay_projection(layout, layer->gate, R);
+    u[FT_U_UP] = lay_projection(layout, layer->up, R);
+    u[FT_U_DOWN] = lay_projection(layout, layer->down, R);
+}
+
+void ft_pass_lay_activations(struct ft_layout *layout, const struct ft_model *model, size_t l, size_t T, size_t P,
+                             bool backward, struct ft_activations *a) {
+    const struct ft_config *config = &model->config;
+    size_t R = l + 1 == config->layers ? P : T, q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;
+    bool mean = config->norm == FT_LAYERNORM;
+    a->x = ft_layout_floats(layout, T, config->hidden);
+    a->mean1 = mean ? ft_layout_floats(layout, T, 1) : NULL;
+    a->rstd1 = ft_layout_floats(layout, T, 1);
+    a->q = ft_layout_floats(layout, R, q);
+    a->k = ft_layout_floats(layout, T, kv);
+    a->v = ft_layout_floats(layout, T, kv);
+    a->attended = ft_layout_floats(layout, R, q);
+    a->row_max = backward ? ft_layout_floats(layout, R, config->heads) : NULL;
+    a->row_sum = backward ? ft_layout_floats(layout, R, config->heads) : NULL;
+    a->x_mid = ft_layout_floats(layout, R, config->hidden);
+    a->mean2 = mean ? ft_layout_floats(layout, R, 1) : NULL;
+    a->rstd2 = ft_layout_floats(layout, R, 1);
+    a->gate = config->gated ? ft_layout_floats(layout, R, config->ffn) : NULL;
+    a->up = ft_layout_floats(layout, R, config->ffn);
+    lay_projections(layout, &model->layers[l], T, R, a->u);
+}
+
+static size_t highest_rank(const struct ft_model *model) {
+    size_t rank = 0;
+    for (size_t i = 0; i < model->module_count; i++)
+        if (model->modules[i].lora_a && model->modules[i].rank > rank) rank = model->modules[i].rank;
+    return rank;
+}
+
+void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const struct ft_model *model, size_t T, size_t P,
+                           size_t longest, bool backward, struct ft_workspace *w) {
+    const struct ft_config *config = &model->config;
+    size_t C = config->hidden, q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;
+    size_t rank = highest_rank(model), R = config->layers == 1 ? P : T;
+    struct ft_pass pass = {.exec = exec, .model = model};
+    struct ft_attention attention = ft_pass_attention(&pass, false);
+    w->n = ft_layout_floats(layout, T, C);
+    w->n_select = ft_layout_floats(layout, P, C);
+    w->x_select = ft_layout_floats(layout, P, C);
+    w->u_select = ft_layout_floats(layout, P, rank);
+    w->h = ft_layout_floats(layout, R, config->ffn);
+    w->attention = ft_layout_take(layout, ft_attention_scratch(exec, &attention, longest), 1);
+    if (!backward) return;
+    w->d = ft_layout_floats(layout, T, C);
+    w->d_select = ft_layout_floats(layout, P, C);
+    w->dn = ft_layout_floats(layout, T, C);
+    w->dn_select = ft_layout_floats(layout, P, C);
+    w->d_attended = ft_layout_floats(layout, R, q);
+    w->dq = ft_layout_floats(layout, R, q);
+    w->dk = ft_layout_floats(layout, T, kv);
+    w->dv = ft_layout_floats(layout, T, kv);
+    w->dh = ft_layout_floats(layout, R, config->ffn);
+    w->du = ft_layout_floats(layout, T, rank);
+    w->du_select = ft_layout_floats(layout, P, rank);
+}
+
+void ft_pass_lay_rotary(struct ft_layout *layout, const struct ft_model *model, size_t count, float **cosine, float **sine) {
+    *cosine = *sine = NULL;
+    if (model->config.learned_positions) return;
+    *cosine = ft_layout_floats(layout, count, model->config.head_dim / 2);
+    *sine = ft_layout_floats(layout, count, model->config.head_dim / 2);
+}
+
+void ft_pass_fill_rotary(const struct ft_model *model, size_t count, float *cosine, float *sine) {
+    if (!cosine) return;
+    size_t half = model->config.head_dim / 2;
+    double log_theta = ft_log(model->config.rope_theta);
+    for (size_t i = 0; i < half; i++) {
+        float exponent = (float)(2 * i) / (float)model->config.head_dim;
+        float frequency = 1.0f / (float)ft_exp((double)exponent * log_theta);
+        for (size_t position = 0; position < count; position++) {
+            double angle = (double)((float)position * frequency);
+            cosine[position * half + i] = (float)ft_cos(angle);
+            sine[position * half + i] = (float)ft_sin(angle);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+#include "linear.h"
+
+static struct ft_operand dense(const float *data, size_t ld) {
+    return (struct ft_operand){.data = data, .dtype = FT_F32, .row_stride = ld, .col_stride = 1};
+}
+
+static struct ft_operand transposed(struct ft_operand operand) {
+    size_t stride = operand.row_stride;
+    operand.row_stride = operand.col_stride;
+    operand.col_stride = stride;
+    return operand;
+}
+
+/* The slice's weights as out x in: element (o, i). */
+static struct ft_operand slice_weights(struct ft_slice slice) {
+    struct ft_operand w = ft_parameter_operand(slice.module->weight);
+    if (slice.module->in_out) w = transposed(w);
+    w.data = (const unsigned char *)w.data + slice.first * w.row_stride * ft_dtype_size(w.dtype);
+    return w;
+}
+
+/* The slice's rows of B as out x rank. */
+static struct ft_operand slice_b(struct ft_slice slice) {
+    const struct ft_module *module = slice.module;
+    return dense(module->lora_b->value + slice.first * module->rank, module->rank);
+}
+
+void ft_module_project(struct ft_exec *exec, const struct ft_module *module, size_t rows, const float *x, float *u) {
+    ft_gemm(exec, &(struct ft_product){.m = rows, .n = module->rank, .k = module->in,
+                                       .a = dense(x, module->in),
+                                       .b = transposed(dense(module->lora_a->value, module->in)),
+                                       .c = u, .ldc = module->rank, .scale = module->scale});
+}
+
+void ft_linear_forward(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x, const float *u,
+                       const float *add, float *y) {
+    const struct ft_module *module = slice.module;
+    struct ft_product product = {.m = rows, .n = slice.out, .k = module->in,
+                                 .a = dense(x, module->in), .b = transposed(slice_weights(slice)),
+                                 .c = y, .ldc = slice.out};
+    struct ft_product rest = {.m = rows, .n = slice.out, .c = y, .ldc = slice.out, .accumulate = true};
+    struct ft_product *last = &product;
+    if (ft_module_adapted(module)) { /* the chain goes on over the rank */
+        rest.k = module->rank;
+        rest.a = dense(u, module->rank);
+        rest.b = transposed(slice_b(slice));
+        last = &rest;
+    }
+    last->bias = module->bias ? module->bias->value + slice.first : NULL;
+    last->add = add;
+    last->ld_add = slice.out;
+    ft_gemm(exec, &product);
+    if (last == &rest) ft_gemm(exec, &rest);
+}
+
+/* c [m, n] += a^T b over rows: the shape of every weight's gradient. */
+static void outer(struct ft_exec *exec, size_t rows, size_t m, const float *a, size_t n, const float *b, float *c,
+                  size_t ldc) {
+    ft_gemm(exec, &(struct ft_product){.m = m, .n = n, .k = rows, .a = transposed(dense(a, m)), .b = dense(b, n),
+                                       .c = c, .ldc = ldc, .accumulate = true});
+}
+
+void ft_linear_backward_weights(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x, const float *u,
+                                const float *dy) {
+    const struct ft_module *module = slice.module;
+    if (module->weight->trained && module->in_out)
+        outer(exec, rows, module->in, x, slice.out, dy, module->weight->grad + slice.first, module->out);
+    else if (module->weight->trained)
+        outer(exec, rows, slice.out, dy, module->in, x, module->weight->grad + slice.first * module->in, module->in);
+    if (module->bias && module->bias->trained)
+        ft_column_sum(exec, rows, slice.out, dy, slice.out, module->bias->grad + slice.first);
+    if (ft_module_adapted(module) && module->lora_b->trained)
+        outer(exec, rows, slice.out, dy, module->rank, u, module->lora_b->grad + slice.first * module->rank, module->rank);
+}
+
+void ft_module_backward_project(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *dy, bool more,
+                                bool last, float *du) {
+    const struct ft_module *module = slice.module;
+    ft_gemm(exec, &(struct ft_product){.m = rows, .n = module->rank, .k = slice.out, .a = dense(dy, slice.out),
+                                       .b = slice_b(slice), .c = du, .ldc = module->rank, .accumulate = more,
+                                       .scale = last ? module->scale : 0});
+}
+
+void ft_module_backward_a(struct ft_exec *exec, const struct ft_module *module, size_t rows, const float *x, const float *du) {
+    if (module->lora_a->trained)
+        outer(exec, rows, module->rank, du, module->in, x, module->lora_a->grad, module->in);
+}
+
+void ft_linear_backward_input(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *dy, bool more,
+                              float *dx) {
+    size_t in = slice.module->in;
+    ft_gemm(exec, &(struct ft_product){.m = rows, .n = in, .k = slice.out, .a = dense(dy, slice.out),
+                                       .b = slice_weights(slice), .c = dx, .ldc = in, .accumulate = more});
+}
+
+void ft_module_backward_input(struct ft_exec *exec, const struct ft_module *module, size_t rows, const float *du, float *dx) {
+    ft_gemm(exec, &(struct ft_product){.m = rows, .n = module->in, .k = module->rank, .a = dense(du, module->rank),
+                                       .b = dense(module->lora_a->value, module->in), .c = dx, .ldc = module->in,
+                                       .accumulate = true});
+}

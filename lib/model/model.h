@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The inside of struct ft_model, shared by the files of lib/model.
+ */
+#ifndef FT_MODEL_MODEL_H
+#define FT_MODEL_MODEL_H
+
+#include "ft/memory.h"
+#include "ft/model.h"
+#include "ft/safetensors.h"
+
+#define FT_NAME_MAX 160u /* bytes of a parameter's or module's name: patterns are ours and short */
+
+/* Outputs [first, first + out) of a module: the whole of it, or q, k or v of a fused one. */
+struct ft_slice {
+    struct ft_module *module; /* NULL: this family has none (gate) */
+    size_t first, out;
+};
+
+struct ft_norm_weights {
+    struct ft_parameter *weight, *bias; /* bias NULL: none */
+};
+
+struct ft_layer {
+    struct ft_norm_weights attention_norm, mlp_norm;
+    struct ft_slice q, k, v, o, gate, up, down;
+};
+
+/* What an attached adapter owns. */
+struct ft_adapter {
+    struct ft_parameter *storage, **parameters; /* parameters: in name order */
+    char (*names)[FT_NAME_MAX];
+    size_t count;
+    size_t rank;
+    double alpha;
+    bool rslora;
+    char (*targets)[FT_NAME_MAX]; /* sorted, as adapter_config.json lists them */
+    size_t target_count;
+    struct ft_arena memory; /* values and gradients */
+};
+
+struct ft_model {
+    struct ft_config config;
+    char *path;
+    struct ft_safetensors *file; /* NULL: random weights */
+    struct ft_parameter *storage, **parameters; /* parameters: in name order */
+    char (*names)[FT_NAME_MAX];
+    size_t count;
+    struct ft_module *modules; /* in order of computation; the head last */
+    char (*module_names)[FT_NAME_MAX];
+    size_t module_count;       /* without a tied head, which is modules[module_count] then */
+    struct ft_parameter *embedding, *position;
+    struct ft_norm_weights final_norm;
+    struct ft_slice head;
+    struct ft_layer *layers;
+    struct ft_parameter **trained; /* borrowed: parameters or the adapter's */
+    size_t trained_count;
+    struct ft_arena vectors, masters, gradients;
+    struct ft_adapter *adapter; /* NULL: none */
+};
+
+/* Order of the computation, to tell what needs a gradient: point p's output needs one when something trained
+ * lies at p or before it. */
+enum ft_point { FT_POINT_NORM1, FT_POINT_QKV, FT_POINT_O, FT_POINT_NORM2, FT_POINT_GATE_UP, FT_POINT_DOWN, FT_POINTS };
+static inline size_t ft_model_point(size_t layer, enum ft_point point) {
+    return 1 + layer * FT_POINTS + (size_t)point; /* 0: the embeddings */
+}
+/* The first point with something trained; SIZE_MAX when nothing is. The final norm is at ft_model_point(layers, 0),
+ * the head behind it. */
+size_t ft_model_lowest(const struct ft_model *model);
+
+/* Widened values (from data) of a matrix or vector into out[elements]. */
+void ft_parameter_widen(const struct ft_parameter *parameter, float *out);
+
+/* qsort order of pointers to parameters: bytes of names. */
+int ft_parameter_compare(const void *a, const void *b);
+
+/* Writes `pattern` with '#' replaced by `layer`, then `suffix`, into name. */
+void ft_model_name(char name[FT_NAME_MAX], const char *pattern, size_t layer, const char *suffix);
+
+/* Fills the values of a new model without a file (data and value are one). */
+enum ft_status ft_model_initialise(struct ft_model *model, uint64_t seed, struct ft_error *error);
+
+void ft_adapter_free(struct ft_adapter *adapter); /* NULL is fine */
+
+#endif

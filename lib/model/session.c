@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: MIT
+ * Batches through the pass: which rows are computed, the head and the loss, the embeddings' gradients. */
+#include "ft/session.h"
+
+#include "linear.h"
+#include "pass.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Logits of at most so many bytes at a time; no part of the numbers. */
+#define HEAD_BYTES ((size_t)32 << 20)
+#define HEAD_ROWS_MIN 32u
+#define HEAD_ROWS_MAX 512u
+
+struct ft_session {
+    struct ft_model *model;
+    struct ft_exec *exec;
+    struct ft_session_limits limits;
+    struct ft_arena arena;
+    size_t lowest;      /* ft_model_lowest, SIZE_MAX without training */
+    size_t positions;   /* in the rotary tables */
+    struct ft_pass pass;
+    struct ft_activations *layers; /* [layers]; those below the lowest trained one share one set */
+    /* the rows of the batch */
+    uint32_t *ids, *position, *select, *select_position;       /* [tokens], [tokens], [supervised] x 2 */
+    struct ft_attention_document *document, *select_document;  /* [documents] */
+    uint32_t *origin;                                          /* [documents] index in the batch, for messages */
+    /* the head; one entry a supervised token */
+    float *x_final, *n_final, *mean, *rstd; /* [supervised, C] x 2, [supervised] x 2 */
+    float *d_final;                         /* [supervised, C] gradient of n_final */
+    float *logits;                          /* [head_rows, vocab] */
+    size_t head_rows;
+    float *weight, *scaled, *loss, *u_head, *du_head; /* [supervised] x 3, [head_rows, rank] x 2 */
+    uint32_t *target, *predicted;
+    /* tied embeddings: the step's sums by slot */
+    float *slots;                 /* [slot_max, C] */
+    uint32_t *slot_of, *id_of;    /* [vocab] slot + 1 or 0; [slot_max] */
+    uint32_t *slot_ids;           /* [tokens] */
+    size_t slot_max, slot_count;
+};
+
+/* --- sizes and memory ----------------------------------------------------------------------------------------------- */
+
+static bool backward_reaches(const struct ft_session *session, size_t l) {
+    return session->lowest < ft_model_point(l + 1, FT_POINT_NORM1);
+}
+
+static void lay_layers(struct ft_session *session, struct ft_layout *layout) {
+    struct ft_activations shared = {0};
+    size_t T = session->limits.tokens, P = session->limits.supervised, layers = session->model->config.layers;
+    session->layers = ft_layout_take(layout, layers, sizeof *session->layers);
+    if (!backward_reaches(session, 0)) ft_pass_lay_activations(layout, session->model, 0, T, P, false, &shared);
+    for (size_t l = 0; l < layers; l++) {
+        struct ft_activations kept = shared;
+        if (backward_reaches(session, l)) ft_pass_lay_activations(layout, session->model, l, T, P, true, &kept);
+        if (session->layers) session->layers[l] = kept;
+    }
+}
+
+static void lay_batch(struct ft_session *session, struct ft_layout *layout) {
+    size_t T = session->limits.tokens, P = session->limits.supervised, documents = session->limits.documents;
+    session->ids = ft_layout_take(layout, T, sizeof *session->ids);
+    session->position = ft_layout_take(layout, T, sizeof *session->position);
+    session->select = ft_layout_take(layout, P, sizeof *session->select);
+    session->select_position = ft_layout_take(layout, P, sizeof *session->select_position);
+    session->document = ft_layout_take(layout, documents, sizeof *session->document);
+    session->select_document = ft_layout_take(layout, documents, sizeof *session->select_document);
+    session->origin = ft_layout_take(layout, documents, sizeof *session->origin);
+}
+
+static size_t choose_head_rows(const struct ft_session *session) {
+    size_t rows = HEAD_BYTES / (session->model->config.vocab * sizeof(float));
+    if (rows < HEAD_ROWS_MIN) rows = HEAD_ROWS_MIN;
+    if (rows > HEAD_ROWS_MAX) rows = HEAD_ROWS_MAX;
+    return rows < session->limits.supervised ? rows : session->limits.supervised;
+}
+
+static void lay_head(struct ft_session *session, struct ft_layout *layout) {
+    const struct ft_config *config = &session->model->config;
+    const struct ft_module *head = session->model->head.module;
+    size_t P = session->limits.supervised, rank = head->lora_a ? head->rank : 0;
+    session->head_rows = choose_head_rows(session);
+    session->x_final = ft_layout_floats(layout, P, config->hidden);
+    session->n_final = ft_layout_floats(layout, P, config->hidden);
+    session->mean = ft_layout_floats(layout, P, 1);
+    session->rstd = ft_layout_floats(layout, P, 1);
+    if (session->limits.train) session->d_final = ft_layout_floats(layout, P, config->hidden);
+    session->logits = ft_layout_floats(layout, session->head_rows, config->vocab);
+    session->weight = ft_layout_floats(layout, P, 1);
+    session->scaled = ft_layout_floats(layout, P, 1);
+    session->loss = ft_layout_floats(layout, P, 1);
+    session->u_head = ft_layout_floats(layout, session->head_rows, rank);
+    session->du_head = ft_layout_floats(layout, session->head_rows, rank);
+    session->target = ft_layout_take(layout, P, sizeof *session->target);
+    session->predicted = ft_layout_take(layout, P, sizeof *session->predicted);
+}
+
+/* A step touches at most as many vocabulary rows as it has tokens. */
+static void lay_slots(struct ft_session *session, struct ft_layout *layout) {
+    const struct ft_config *config = &session->model->config;
+    if (!session->limits.train || !config->tied || !session->model->embedding->trained) return;
+    size_t tokens = session->limits.step_tokens;
+    session->slot_max = tokens && tokens < config->vocab ? tokens : config->vocab;
+    session->slots = ft_layout_floats(layout, session->slot_max, config->hidden);
+    session->slot_of = ft_layout_take(layout, config->vocab, sizeof *session->slot_of);
+    session->id_of = ft_layout_take(layout, session->slot_max, sizeof *session->id_of);
+    session->slot_ids = ft_layout_take(layout, session->limits.tokens, sizeof *session->slot_ids);
+}
+
+static size_t lap(const struct ft_layout *layout, size_t *mark) {
+    size_t bytes = layout->bytes - *mark;
+    *mark = layout->bytes;
+    return bytes;
+}
+
+/* Adds up (layout->arena NULL) or takes everything. */
+static void lay(struct ft_session *session, struct ft_layout *layout, struct ft_session_size *size) {
+    const struct ft_session_limits *limits = &session->limits;
+    float *cosine, *sine;
+    size_t mark = 0;
+    lay_layers(session, layout);
+    size->activations = lap(layout, &mark);
+    ft_pass_lay_workspace(layout, session->exec, session->model, limits->tokens, limits->supervised, limits->longest,
+                          limits->train, &session->pass.work);
+    ft_pass_lay_rotary(layout, session->model, session->positions, &cosine, &sine);
+    session->pass.cosine = cosine;
+    session->pass.sine = sine;
+    lay_batch(session, layout);
+    size->workspace = lap(layout, &mark);
+    lay_head(session, layout);
+    size->head = lap(layout, &mark);
+    lay_slots(session, layout);
+    size->embedding = lap(layout, &mark);
+    size->total = layout->bytes;
+    if (layout->arena) ft_pass_fill_rotary(session->model, session->positions, cosine, sine);
+}
+
+static enum ft_status prepare(struct ft_session *session, const struct ft_model *model, struct ft_exec *exec,
+                              const struct ft_session_limits *limits, struct ft_error *error) {
+    struct ft_session_limits l = *limits;
+    if (!l.tokens || !l.documents || l.tokens > UINT32_MAX || l.documents > UINT32_MAX)
+        return ft_fail(error, FT_LIMIT, "a session needs between 1 and 2^32 - 1 tokens and documents in a batch");
+    if (!l.supervised || l.supervised > l.tokens) l.supervised = l.tokens;
+    if (!l.longest || l.longest > l.tokens) l.longest = l.tokens;
+    if (l.documents > l.tokens) l.documents = l.tokens;
+    /* the layout code takes the model and exec as they are; what a plan does with them changes nothing */
+    *session = (struct ft_session){.model = (struct ft_model *)model, .exec = exec, .limits = l, .lowest = SIZE_MAX};
+    session->pass.exec = exec;
+    session->pass.model = model;
+    if (l.train) session->lowest = ft_model_lowest(model);
+    session->positions = l.longest < model->config.positions ? l.longest : model->config.positions;
+    return FT_OK;
+}
+
+enum ft_status ft_session_plan(const struct ft_model *model, struct ft_exec *exec, const struct ft_session_limits *limits,
+                               struct ft_session_size *size, struct ft_error *error) {
+    struct ft_session session;
+    struct ft_layout layout = {0};
+    enum ft_status status = prepare(&session, model, exec, limits, error);
+    if (status) return status;
+    lay(&session, &layout, size);
+    if (layout.bytes == SIZE_MAX)
+        return ft_fail(error, FT_LIMIT, "the working memory for %zu tokens does not fit into an address space",
+                       limits->tokens);
+    return FT_OK;
+}
+
+enum ft_status ft_session_new(struct ft_session **out, struct ft_model *model, struct ft_exec *exec,
+                              const struct ft_session_limits *limits, struct ft_error *error) {
+    *out = NULL;
+    struct ft_session_size size;
+    struct ft_session *session = NULL;
+    enum ft_status status = ft_session_plan(model, exec, limits, &size, error);
+    if (!status) status = ft_alloc(&session, 1, sizeof *session, error);
+    if (!status) status = prepare(session, model, exec, limits, error);
+    if (!status) status = ft_arena_init(&session->arena, size.total, error);
+    if (status) {
+        free(session);
+        return status;
+    }
+    struct ft_layout layout = {.arena = &session->arena};
+    lay(session, &layout, &size);
+    assert(session->arena.used == session->arena.size);
+    *out = session;
+    return FT_OK;
+}
+
+void ft_session_free(struct ft_session *session) {
+    if (!session) return;
+    ft_arena_release(&session->arena);
+    free(session);
+}
+
+void ft_session_weights_changed(struct ft_session *session) { (void)session; }
+
+/* --- a batch becomes rows --------------------------------------------------------------------------------------------- */
+
+/* Which of a document's tokens are rows: those before the last supervised one. */
+static size_t count_rows(const struct ft_batch *batch, size_t d) {
+    size_t last = batch->start[d + 1];
+    while (last > batch->start[d] && !(batch->weights[last - 1] > 0)) last--;
+    return last > batch->start[d] ? last - 1 - batch->start[d] : 0;
+}
+
+static enum ft_status check_document(const struct ft_session *session, const struct ft_batch *batch, size_t d,
+                                     struct ft_error *error) {
+    if (batch->start[d + 1] < batch->start[d])
+        return ft_fail(error, FT_USAGE, "document %zu of a batch ends before it starts", d);
+    for (size_t i = batch->start[d]; i < batch->start[d + 1]; i++) {
+        if (batch->ids[i] >= session->model->config.vocab)
+            return ft_fail(error, FT_USAGE, "document %zu of a batch: token %u is not below the vocabulary's size %zu", d,
+                           batch->ids[i], session->model->config.vocab);
+        float weight = batch->weights[i];
+        if (!(weight >= 0 && isfinite(weight)) || (i == batch->start[d] && weight != 0))
+            return ft_fail(error, FT_USAGE, "document %zu of a batch: token %zu cannot have the loss weight %g", d,
+                           i - batch->start[d], (double)weight);
+    }
+    return FT_OK;
+}
+
+/* Appends document d's rows and its supervised tokens. */
+static enum ft_status add_document(struct ft_session *session, const struct ft_batch *batch, size_t d, struct ft_error *error) {
+    struct ft_pass *pass = &session->pass;
+    const struct ft_session_limits *limits = &session->limits;
+    size_t rows = count_rows(batch, d), first = batch->start[d];
+    if (rows == 0) return FT_OK;
+    if (rows > session->positions)
+        return ft_fail(error, FT_USAGE, "document %zu of a batch has %zu tokens, more than %s of %zu", d, rows + 1,
+                       session->positions < limits->longest ? "the model's positions" : "the session's limit",
+                       session->positions);
+    if (rows > limits->tokens - pass->rows || pass->documents == limits->documents)
+        return ft_fail(error, FT_USAGE, "a batch exceeds the session's %zu tokens or %zu documents", limits->tokens,
+                       limits->documents);
+    size_t key_row = pass->rows, query_row = pass->selected;
+    for (size_t i = 0; i < rows; i++) {
+        size_t row = pass->rows++, p = pass->selected;
+        session->ids[row] = batch->ids[first + i];
+        session->position[row] = (uint32_t)i;
+        if (!(batch->weights[first + i + 1] > 0)) continue;
+        if (p == limits->supervised)
+            return ft_fail(error, FT_USAGE, "a batch exceeds the session's %zu supervised tokens", limits->supervised);
+        session->select[p] = (uint32_t)row;
+        session->select_position[p] = (uint32_t)i;
+        session->target[p] = batch->ids[first + i + 1];
+        session->weight[p] = batch->weights[first + i + 1];
+        pass->selected++;
+    }
+    session->origin[pass->documents] = (uint32_t)d;
+    session->document[pass->documents] =
+        (struct ft_attention_document){.key_row = key_row, .key_count = rows, .query_row = key_row, .query_count = rows};
+    session->select_document[pass->documents++] =
+        (struct ft_attention_document){.key_row = key_row, .key_count = rows, .query_row = query_row,
+                                       .query_count = pass->selected - query_row,
+                                       .query_position = session->select_position + query_row};
+    return FT_OK;
+}
+
+static enum ft_status take_batch(struct ft_session *session, const struct ft_batch *batch, struct ft_error *error) {
+    struct ft_pass *pass = &session->pass;
+    pass->rows = pass->selected = pass->documents = 0;
+    pass->ids = session->ids;
+    pass->position = session->position;
+    pass->select = session->select;
+    pass->select_position = session->select_position;
+    pass->document = session->document;
+    pass->select_document = session->select_document;
+    for (size_t d = 0; d < batch->documents; d++) {
+        enum ft_status status = check_document(session, batch, d, error);
+        if (!status) status = add_document(session, batch, d, error);
+        if (status) return status;
+    }
+    return FT_OK;
+}
+
+/* --- forward ------------------------------------------------------------------------------------------------------------ */
+
+static void forward(struct ft_session *session) {
+    const struct ft_pass *pass = &session->pass;
+    size_t layers = session->model->config.layers;
+    ft_pass_embed(pass, session->layers[0].x);
+    for (size_t l = 0; l < layers; l++)
+        ft_pass_layer_forward(pass, l, &session->layers[l], l + 1 < layers ? session->layers[l + 1].x : session->x_final);
+    ft_norm_forward(pass, &session->model->final_norm, pass->selected, session->x_final, session->n_final, session->mean,
+                    session->rstd);
+}
+
+/* Logits of supervised tokens [first, first + rows). */
+static void head_forward(struct ft_session *session, size_t first, size_t rows) {
+    struct ft_slice head = session->model->head;
+    const float *n = session->n_final + first * session->model->config.hidden;
+    if (ft_module_adapted(head.module)) ft_module_project(session->exec, head.module, rows, n, session->u_head);
+    ft_linear_forward(session->exec, head, rows, n, session->u_head, NULL, session->logits);
+}
+
+/* From the gradient of the logits (in their place) to d_final and the head's gradients. */
+static void head_backward(struct ft_session *session, size_t first, size_t rows) {
+    struct ft_exec *exec = session->exec;
+    struct ft_slice head = session->model->head;
+    size_t C = session->model->config.hidden, head_point = ft_model_point(session->model->config.layers, FT_POINT_NORM1) + 1;
+    const float *n = session->n_final + first * C, *d_logits = session->logits;
+    float *dn = session->lowest < head_point ? session->d_final + first * C : NULL;
+    if (dn) ft_linear_backward_input(exec, head, rows, d_logits, false, dn);
+    ft_linear_backward_weights(exec, head, rows, n, session->u_head, d_logits);
+    if (!ft_module_adapted(head.module)) return;
+    ft_module_backward_project(exec, head, rows, d_logits, false, true, session->du_head);
+    ft_module_backward_a(exec, head.module, rows, n, session->du_head);
+    if (dn) ft_module_backward_input(exec, head.module, rows, session->du_head, dn);
+}
+
+static void run_head(struct ft_session *session, bool backward) {
+    size_t V = session->model->config.vocab, P = session->pass.selected;
+    for (size_t first = 0; first < P; first += session->head_rows) {
+        size_t rows = P - first < session->head_rows ? P - first : session->head_rows;
+        float *loss = session->loss + first;
+        const uint32_t *target = session->target + first;
+        uint32_t *predicted = session->predicted + first;
+        head_forward(session, first, rows);
+        if (backward) {
+            ft_cross_entropy(session->exec, rows, V, session->logits, V, target, session->scaled + first, loss, predicted);
+            head_backward(session, first, rows);
+        } else {
+            ft_cross_entropy_loss(session->exec, rows, V, session->logits, V, target, loss, predicted);
+        }
+    }
+}
+
+static enum ft_status sum_losses(const struct ft_session *session, struct ft_loss_sum *sum, struct ft_error *error) {
+    size_t document = 0;
+    for (size_t p = 0; p < session->pass.selected; p++) {
+        const struct ft_attention_document *selected = session->select_document;
+        while (p >= selected[document].query_row + selected[document].query_count) document++;
+        if (!isfinite(session->loss[p]))
+            return ft_fail(error, FT_NONFINITE, "the loss of token %u of document %u of a batch is not finite",
+                           session->select_position[p] + 1, session->origin[document]);
+        if (!sum) continue;
+        sum->loss += (double)session->weight[p] * (double)session->loss[p];
+        sum->weight += (double)session->weight[p];
+        sum->tokens++;
+        sum->correct += session->predicted[p] == session->target[p];
+    }
+    return FT_OK;
+}
+
+enum ft_status ft_session_evaluate(struct ft_session *session, const struct ft_batch *batch, float *loss,
+                                   uint32_t *predicted, struct ft_loss_sum *sum, struct ft_error *error) {
+    enum ft_status status = take_batch(session, batch, error);
+    size_t P = session->pass.selected;
+    if (status || P == 0) return status;
+    forward(session);
+    run_head(session, false);
+    status = sum_losses(session, sum, error);
+    if (status) return status;
+    if (loss) memcpy(loss, session->loss, P * sizeof *loss);
+    if (predicted) memcpy(predicted, session->predicted, P * sizeof *predicted);
+    return FT_OK;
+}
+
+/* --- backward ----------------------------------------------------------------------------------------------------------- */
+
+/* The batch's tokens as slots, new ones given out in order of appearance. */
+static void assign_slots(struct ft_session *session) {
+    for (size_t t = 0; t < session->pass.rows; t++) {
+        uint32_t id = session->ids[t];
+        if (!session->slot_of[id]) {
+            assert(session->slot_count < session->slot_max); /* step_tokens was a promise */
+            session->id_of[session->slot_count++] = id;
+            session->slot_of[id] = (uint32_t)session->slot_count;
+        }
+        session->slot_ids[t] = session->slot_of[id] - 1;
+    }
+}
+
+static void embedding_backward(struct ft_session *session) {
+    const struct ft_pass *pass = &session->pass;
+    const struct ft_model *model = session->model;
+    const float *d = pass->work.d;
+    const uint32_t *rows = session->ids;
+    float *table = model->embedding->grad;
+    if (!model->embedding->trained) return;
+    if (session->slots) {
+        assign_slots(session);
+        rows = session->slot_ids;
+        table = session->slots;
+    }
+    ft_embed_backward(pass->exec, pass->rows, model->config.hidden, rows, d, 1, table);
+    if (model->position)
+        ft_embed_backward(pass->exec, pass->rows, model->config.hidden, pass->position, d, 1, model->position->grad);
+}
+
+static void backward(struct ft_session *session) {
+    const struct ft_pass *pass = &session->pass;
+    size_t layers = session->model->config.layers, final = ft_model_point(layers, FT_POINT_NORM1);
+    if (session->lowest > final) return;
+    float *d = ft_pass_selects(pass, layers - 1) ? pass->work.d_select : pass->work.d;
+    ft_norm_backward(pass, &session->model->final_norm, pass->selected, session->x_final, session->mean, session->rstd,
+                     session->d_final, NULL, d);
+    for (size_t l = layers; l-- > 0 && backward_reaches(session, l);)
+        ft_pass_layer_backward(pass, l, session->lowest, &session->layers[l]);
+    if (session->lowest == 0) embedding_backward(session);
+}
+
+void ft_session_begin_step(struct ft_session *session) {
+    for (size_t i = 0; i < session->model->trained_count; i++) {
+        struct ft_parameter *parameter = session->model->trained[i];
+        memset(parameter->grad, 0, parameter->elements * sizeof *parameter->grad);
+    }
+}
+
+enum ft_status ft_session_step(struct ft_session *session, const struct ft_batch *batch, float inv_weight_sum,
+                               struct ft_loss_sum *sum, struct ft_error *error) {
+    assert(session->limits.train);
+    enum ft_status status = take_batch(session, batch, error);
+    if (status || session->pass.selected == 0) return status;
+    for (size_t p = 0; p < session->pass.selected; p++) session->scaled[p] = session->weight[p] * inv_weight_sum;
+    forward(session);
+    run_head(session, true);
+    status = sum_losses(session, sum, error);
+    if (!status) backward(session);
+    return status;
+}
+
+void ft_session_end_step(struct ft_session *session) {
+    size_t C = session->model->config.hidden;
+    for (size_t slot = 0; slot < session->slot_count; slot++) {
+        uint32_t id = session->id_of[slot];
+        ft_add(session->exec, C, session->slots + slot * C, session->model->embedding->grad + id * C);
+        session->slot_of[id] = 0;
+    }
+    if (session->slot_count) memset(session->slots, 0, session->slot_count * C * sizeof *session->slots);
+    session->slot_count = 0;
+}
