@@ -32,8 +32,8 @@ struct ft_json *ft_provenance_json(struct ft_provenance *provenance);
 struct cJSON *ft_provenance_parameters(struct ft_provenance *provenance);
 struct cJSON *ft_provenance_internal(struct ft_provenance *provenance);
 
-/* Inputs, in the order added; role: "model", "adapter", "train", "valid", "test", "data", "recipe", ... The
- * role and the path's last component make the entry's name; the path itself is not recorded. */
+/* Inputs, in the order added; role: "model", "adapter", "train", "valid", "test", "data", "recipe", ... A file is
+ * named by the last component of its path, a directory by its role: paths are not recorded. */
 enum ft_status ft_provenance_add_file(struct ft_provenance *provenance, const char *role, const char *path,
                                       struct ft_error *error);
 /* The same for an input whose digest (hexadecimal SHA-256) is known already, e.g. a stream that was read from
@@ -45,18 +45,17 @@ enum ft_status ft_provenance_add_model(struct ft_provenance *provenance, const c
                                        struct ft_error *error);
 
 /* Hashes every file in `directory` (subdirectories too) that is not unhashed by convention, makes them the
- * subjects, writes provenance.json and SHA256SUMS there. Unhashed by convention: *.log, timing.json, and what
- * ft_manifest_unhashed says. */
+ * subjects, writes provenance.json and SHA256SUMS there (both as they are when nothing changed). */
 enum ft_status ft_provenance_finish(struct ft_provenance *provenance, const char *directory, struct ft_error *error);
 
-/* One digest for a model: SHA-256 over the sorted lines "<sha256> <name>\n" of the files that define it:
- * config.json, generation_config.json, *.safetensors, *.safetensors.index.json, adapter_config.json,
- * tokenizer.json, tokenizer_config.json, special_tokens_map.json, chat_template.jinja, those that exist. For
- * a single file (.gguf): the file's SHA-256. FT_FORMAT when a directory has none. */
+/* One digest for a model or adapter directory, in-toto's dirHash of the files that define it: SHA-256 over the lines
+ * "<sha256>  <name>\n", sorted by name, of config.json, generation_config.json, adapter_config.json, tokenizer.json,
+ * tokenizer_config.json, special_tokens_map.json, chat_template.jinja, *.safetensors and *.safetensors.index.json,
+ * those that lie directly in it. For a single file (.gguf): its SHA-256. FT_FORMAT when a directory has none. */
 enum ft_status ft_model_digest(const char *path, char hex[FT_SHA256_HEX], struct ft_error *error);
 
 /* True for side files that may differ between equal runs and are neither hashed nor subjects: "*.log",
- * "timing.json". */
+ * "timing.json", "timing.jsonl". */
 bool ft_manifest_unhashed(const char *name);
 /* Writes `directory`/SHA256SUMS: every regular file below but itself and the unhashed, sorted by path, as
  * sha256sum -c reads. */

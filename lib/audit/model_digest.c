@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+#include "ft/provenance.h"
+
+#include "ft/file.h"
+#include "manifest.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+
+static bool ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+static bool defines_model(const char *name) {
+    static const char *const names[] = {"config.json",    "generation_config.json", "adapter_config.json",
+                                        "tokenizer.json", "tokenizer_config.json",  "special_tokens_map.json",
+                                        "chat_template.jinja"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0) return true;
+    return ends_with(name, ".safetensors") || ends_with(name, ".safetensors.index.json");
+}
+
+static enum ft_status add_file(struct ft_manifest *manifest, const char *directory, const char *name,
+                               struct ft_error *error) {
+    struct ft_buffer path = {0};
+    char sha256[FT_SHA256_HEX];
+    enum ft_status status = ft_path_join(&path, directory, name, error);
+    if (!status) status = ft_sha256_file(path.data, sha256, NULL, error);
+    if (!status) status = ft_manifest_add(manifest, name, sha256, error);
+    ft_buffer_release(&path);
+    return status;
+}
+
+static enum ft_status add_files(struct ft_manifest *manifest, const char *path, struct ft_error *error) {
+    DIR *directory = opendir(path);
+    if (!directory) return ft_fail_errno(error, FT_IO, "%s: cannot be read", path);
+    enum ft_status status = FT_OK;
+    const struct dirent *entry;
+    while (!status && (errno = 0, entry = readdir(directory)))
+        if (defines_model(entry->d_name)) status = add_file(manifest, path, entry->d_name, error);
+    if (!status && errno) status = ft_fail_errno(error, FT_IO, "%s: cannot be read", path);
+    closedir(directory);
+    return status;
+}
+
+enum ft_status ft_model_digest(const char *path, char hex[FT_SHA256_HEX], struct ft_error *error) {
+    if (!ft_path_is_directory(path)) return ft_sha256_file(path, hex, NULL, error);
+    struct ft_manifest manifest = {0};
+    struct ft_buffer text = {0};
+    enum ft_status status = add_files(&manifest, path, error);
+    if (!status && manifest.count == 0)
+        status = ft_fail(error, FT_FORMAT, "%s: holds no model: no config.json, no *.safetensors, no tokenizer", path);
+    ft_manifest_sort(&manifest);
+    if (!status) status = ft_manifest_print(&manifest, &text, error);
+    if (!status) ft_sha256_hex(text.data, text.size, hex);
+    ft_buffer_release(&text);
+    ft_manifest_release(&manifest);
+    return status;
+}
