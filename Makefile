@@ -65,6 +65,7 @@ ifneq ($(ARCH)$(wildcard /usr/include/simde/x86/avx512.h),x86_64/usr/include/sim
 TEST_SRC := $(filter-out %_simde.c,$(TEST_SRC))
 endif
 TEST_BIN := $(TEST_SRC:%.c=$(B)/%)
+HELPERS  := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/helper/*.c)))
 SOURCES  := $(sort $(wildcard include/ft/*.h lib/*/*.c lib/*/*.h cmd/*.c cmd/*.h))
 
 all: $(BIN) ## build every program (default)
@@ -108,17 +109,15 @@ $(B)/tests/%: $(B)/tests/%.o $(B)/libft.a
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
 .SECONDARY:
--include $(LIB_OBJ:.o=.d) $(CMD:%=$(B)/cmd/%.d) $(TEST_BIN:=.d)
+-include $(LIB_OBJ:.o=.d) $(CMD:%=$(B)/cmd/%.d) $(TEST_BIN:=.d) $(HELPERS:=.d)
 
 # --- tests -----------------------------------------------------------------------------------------------
 CLI_TESTS := $(sort $(wildcard tests/cli/*.t tests/golden/*.t))
 
-tests: $(TEST_BIN)
+tests: $(TEST_BIN) $(HELPERS)
 check: all tests ## the quick suite (TAP through prove)
 	FT_BIN=$(abspath $(B)/bin) FT_BUILD=$(abspath $(B)) prove $(PROVEFLAGS) -e '' $(TEST_BIN) $(CLI_TESTS)
-check-long: $(B)/tests/kernel/elementary ## elementary functions over all 2^32 inputs (half an hour)
-	prove -v -e '' $< :: all
-.PHONY: tests check check-long
+.PHONY: tests check
 
 # --- installation and the rest ---------------------------------------------------------------------------
 DEPS := gcc make libc6-dev libcjson-dev libsodium-dev libxxhash-dev libpcre2-dev libutf8proc-dev libzstd-dev perl gnuplot-nox

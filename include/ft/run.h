@@ -10,8 +10,8 @@
  *     model.safetensors, config.json, tokenizer files     of a full run: the directory is then a model
  *     provenance.json, SHA256SUMS                         last: a run with SHA256SUMS is complete
  *
- * Order of calls: ft_run_look; make the model and the trainer; ft_run_open; ft_run_train; ft_run_finish when it
- * says that all steps are done; ft_run_close.
+ * Order of calls: ft_run_look; make the model and the trainer; ft_run_open; ft_run_train; when it says that all
+ * steps are done ft_run_deliver, and provenance by the caller; ft_run_close.
  */
 #ifndef FT_RUN_H
 #define FT_RUN_H
@@ -27,7 +27,6 @@ struct ft_run_spec {
     const char *path;  /* the run */
     const char *model; /* the base model's directory */
     const char *model_sha256, *train_sha256, *valid_sha256; /* valid NULL: none */
-    const char *train_name, *valid_name; /* shown in provenance: last components only */
     const struct ft_recipe *recipe;
     bool resume; /* go on with an unfinished run of the same identity */
     bool force;  /* replace a run of another identity, or (without resume) any run */
@@ -35,7 +34,7 @@ struct ft_run_spec {
 
 enum ft_run_found { FT_RUN_START, FT_RUN_RESUME, FT_RUN_COMPLETE };
 
-/* Looks at the run's directory and decides; changes nothing. FT_USAGE or FT_MISMATCH with the remedy when the directory
+/* Looks at the run's directory and decides; changes nothing (but clears temporaries of a killed process). FT_USAGE or FT_MISMATCH with the remedy when the directory
  * is somebody else's, or of another model, data set or recipe. FT_RUN_COMPLETE: the same run has been done already. */
 enum ft_status ft_run_look(const struct ft_run_spec *spec, enum ft_run_found *found, struct ft_error *error);
 
@@ -60,8 +59,9 @@ void ft_run_close(struct ft_run *run); /* NULL is fine */
 enum ft_status ft_run_train(struct ft_run *run, const volatile sig_atomic_t *stop, uint64_t until,
                             const struct ft_run_events *events, bool *done, struct ft_error *error);
 
-/* Delivers the best weights (the last ones without a validation set), provenance and SHA256SUMS. */
-enum ft_status ft_run_finish(struct ft_run *run, struct ft_error *error);
+/* Writes the best weights (the last ones without a validation set) as adapter or model. What is left to make the run
+ * complete are provenance.json and SHA256SUMS. */
+enum ft_status ft_run_deliver(struct ft_run *run, struct ft_error *error);
 
 const struct ft_checkpoint *ft_run_state(const struct ft_run *run);
 

@@ -5,6 +5,7 @@
 #include "ft/file.h"
 #include "ft/json.h"
 #include "ft/memory.h"
+#include "ft/tree.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -326,6 +327,7 @@ enum ft_status ft_checkpoint_tidy(const char *run, const struct ft_checkpoint *c
     if (checkpoint->has_best) tensor_file(best, "best", checkpoint->best_step);
     enum ft_status status = path_of(&path, run, NULL, error);
     if (!status) status = remove_but(path.data, state, best, error);
+    if (!status) ft_tree_remove_leftovers(path.data);
     ft_buffer_release(&path);
     return status;
 }
@@ -335,6 +337,7 @@ enum ft_status ft_checkpoint_remove(const char *run, struct ft_error *error) {
     enum ft_status status = path_of(&path, run, NULL, error);
     if (!status) status = unlink_in(path.data, "state.json", error); /* first: what it names must exist */
     if (!status) status = remove_but(path.data, "", "", error);
+    if (!status) ft_tree_remove_leftovers(path.data);
     if (!status && rmdir(path.data) != 0 && errno != ENOENT && errno != ENOTEMPTY && errno != EEXIST)
         status = ft_fail_errno(error, FT_IO, "%s: cannot be removed", path.data);
     ft_buffer_release(&path);

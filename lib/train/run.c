@@ -7,7 +7,6 @@
 #include "ft/lora.h"
 #include "ft/memory.h"
 #include "ft/metrics.h"
-#include "ft/provenance.h"
 #include "ft/tree.h"
 #include "ft/version.h"
 
@@ -140,6 +139,7 @@ enum ft_status ft_run_look(const struct ft_run_spec *spec, enum ft_run_found *fo
     if (!ft_path_is_directory(spec->path))
         return ft_fail(error, FT_USAGE, "%s: not a directory; choose another -o", spec->path);
     if (!has(spec->path, "run.json")) {
+        ft_tree_remove_leftovers(spec->path); /* of a run that was killed while it wrote run.json */
         if (ft_tree_is_empty(spec->path)) return FT_OK;
         return ft_fail(error, FT_USAGE, "%s: not empty, and not a training run; choose another -o", spec->path);
     }
@@ -330,9 +330,13 @@ static enum ft_status take_best(struct ft_run *run, struct ft_error *error) {
     return status;
 }
 
-static const char *last_component(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash && slash[1] ? slash + 1 : path;
+/* The last component of a path, without slashes behind it: what may be recorded of where an input was. */
+static enum ft_status last_component(struct ft_buffer *name, const char *path, struct ft_error *error) {
+    size_t end = strlen(path), start;
+    while (end > 1 && path[end - 1] == '/') end--;
+    for (start = end; start > 0 && path[start - 1] != '/'; start--) continue;
+    ft_buffer_clear(name);
+    return ft_buffer_append(name, path + start, end - start, error);
 }
 
 static enum ft_status copy_file(const char *from_directory, const char *to_directory, const char *name,
@@ -385,31 +389,21 @@ static enum ft_status deliver_model(struct ft_run *run, struct ft_error *error) 
     return status;
 }
 
-static enum ft_status write_provenance(const struct ft_run *run, struct ft_error *error) {
-    struct ft_provenance *provenance = NULL;
-    const struct ft_run_spec *spec = &run->spec;
-    enum ft_status status = ft_provenance_new(&provenance, "train", error);
-    if (status) return status;
-    struct ft_json *json = ft_provenance_json(provenance);
-    ft_recipe_describe(spec->recipe, json, ft_json_set_object(json, ft_provenance_parameters(provenance), "recipe"));
-    status = ft_provenance_add_digest(provenance, "model", last_component(spec->model), spec->model_sha256, error);
+static enum ft_status deliver_adapter(struct ft_run *run, struct ft_error *error) {
+    struct ft_buffer base = {0};
+    enum ft_status status = last_component(&base, run->spec.model, error);
     if (!status)
-        status = ft_provenance_add_digest(provenance, "train", last_component(spec->train_name), spec->train_sha256, error);
-    if (!status && spec->valid_sha256)
-        status = ft_provenance_add_digest(provenance, "valid", last_component(spec->valid_name), spec->valid_sha256, error);
-    if (!status) status = ft_provenance_finish(provenance, spec->path, error);
-    ft_provenance_free(provenance);
+        status = ft_lora_save(run->model, run->spec.path, base.data, run->spec.model_sha256, 0, NULL, error);
+    ft_buffer_release(&base);
     return status;
 }
 
-enum ft_status ft_run_finish(struct ft_run *run, struct ft_error *error) {
+enum ft_status ft_run_deliver(struct ft_run *run, struct ft_error *error) {
     const struct ft_recipe *recipe = run->spec.recipe;
     enum ft_status status = FT_OK;
     if (run->state.has_best && run->state.best_step != run->state.step) status = take_best(run, error);
-    if (!status && recipe->method == FT_METHOD_FULL) status = deliver_model(run, error);
-    else if (!status)
-        status = ft_lora_save(run->model, run->spec.path, last_component(run->spec.model), run->spec.model_sha256, 0,
-                              NULL, error);
+    if (!status)
+        status = recipe->method == FT_METHOD_FULL ? deliver_model(run, error) : deliver_adapter(run, error);
     if (!status && !recipe->save_state) status = ft_checkpoint_remove(run->spec.path, error);
-    return status ? status : write_provenance(run, error);
+    return status;
 }

@@ -1,0 +1,91 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# ft-train: what a run holds, stopping and going on, being killed, and refusals that leave the disk as it was.
+root=$(cd "$(dirname "$0")/../.." && pwd)
+. "$root/tests/tap/tap.sh"
+. "$root/tests/golden/tiny.sh"
+tiny_base
+cd "$tmp" || exit 2
+train="$bin/ft-train -q --threads 2"
+long="-m llama --init random -t train.ftok -v valid.ftok -s epochs=3 -s batch=5 -s lr=5e-3 -s save_every=2 -s eval_every=4"
+same() { diff -r -x timing.json "$1" "$2"; }
+
+# --- a run --------------------------------------------------------------------------------------------------
+ok "a run in full" $train $long -o full
+ok "SHA256SUMS are what they say" sh -c 'cd full && sha256sum -c --quiet SHA256SUMS'
+is "the run is a model directory" "$(ls full | tr '\n' ' ')" \
+    "SHA256SUMS checkpoint config.json metrics.jsonl model.safetensors provenance.json recipe.json run.json timing.json tokenizer.json "
+is "a step a line, and evaluations" "$(grep -c '"loss"' full/metrics.jsonl) $(grep -c eval_loss full/metrics.jsonl)" "24 6"
+ok "it can be trained on" $train -m full -t train.ftok -s steps=2 -o lora
+is "an adapter in PEFT's format" "$(ls lora | grep adapter | tr '\n' ' ')" "adapter_config.json adapter_model.safetensors "
+ok "the adapter names its base" grep -q '"base_sha256": "[0-9a-f]\{64\}"' lora/adapter_config.json
+ok "no path of the machine in what is hashed" sh -c '! grep -rl --exclude=timing.json "$0" full lora' "$tmp"
+ok "an equal run is recognised" $train $long -o full
+ok "bf16 is stored on request" sh -c "$train -m llama --init random -t train.ftok -s steps=2 -s save.dtype=bf16 -o narrow &&
+    grep -q '\"torch_dtype\": \"bfloat16\"' narrow/config.json && grep -q '\"BF16\"' narrow/model.safetensors"
+ok "the resolved recipe is a recipe" sh -c "$train $long -o again && cp again/recipe.json r.json &&
+    $train -m llama -t train.ftok -v valid.ftok -r r.json -o from-recipe && diff -r -x timing.json again from-recipe"
+ok "patience ends a run early" sh -c "$train -m llama-base -t train.ftok -v valid.ftok -s lr=1 -s steps=40 -s eval_every=2 \
+    -s patience=2 --json -o early | grep -q '\"stopped_early\": true'"
+ok "the plan is JSON" sh -c "$train $long --plan --json | grep -q '\"total\"'"
+ok "a split's directory gives both streams" sh -c "mkdir split && cp train.ftok valid.ftok split/ &&
+    $train -m llama --init random -t split -s steps=2 -o of-split && grep -q eval_loss of-split/metrics.jsonl"
+
+# --- stopping and going on ----------------------------------------------------------------------------------
+ok "stop after 7 steps" $train $long --until 7 -o parts
+refuses "an unfinished run is not run over" "unfinished.*--resume" $train $long -o parts
+ok "go on to 13" $train $long --resume --until 13 -o parts
+ok "and to the end" $train $long --resume -o parts
+ok "7 + 6 + 11 steps are 24 steps, to the byte" same full parts
+kills=${FT_KILLS:-3}
+for i in $(seq "$kills"); do
+    rm -rf killed
+    timeout -s KILL "0.$(printf %02d $((i * 17 % 40 + 2)))" $train $long -o killed >/dev/null 2>&1
+    timeout -s KILL "0.$(printf %02d $((i * 23 % 40 + 2)))" $train $long --resume -o killed >/dev/null 2>&1
+    ok "killed twice ($i), it goes on" $train $long --resume -o killed
+    ok "and ends in the same bytes" same full killed
+done
+slow="-m llama --init random -t train.ftok -s steps=1000000 -s batch=5"
+timeout -s INT 0.5 $train $slow -o stopped 2>err
+is "an interrupt ends the program by that signal" "$(sh -c "timeout --preserve-status -s INT 0.5 $train $slow --force -o stopped 2>err; echo \$?")" 130
+ok "it says how to go on" grep -q -- --resume err
+ok "and leaves a checkpoint" test -s stopped/checkpoint/state.json
+
+# --- refusals -----------------------------------------------------------------------------------------------
+refuses "no model" "-m MODEL" $train -t train.ftok -o x
+refuses "no data" "-t TRAIN" $train -m llama -o x
+refuses "no output" "-o RUN" $train -m llama -t train.ftok
+refuses "an operand" "operands" $train -m llama -t train.ftok -o x y
+refuses "a model that is not there" "nowhere" $train -m nowhere -t train.ftok -o x
+refuses "a stream that is not there" "nowhere.ftok" $train -m llama -t nowhere.ftok -o x
+refuses "a stream that is no stream" "config.json" $train -m llama -t llama/config.json -o x
+head -c 900 train.ftok >cut.ftok
+refuses "a cut stream" "cut.ftok" $train -m llama --init random -t cut.ftok -o x
+mkdir other && cp llama/config.json other/ && echo '{"tiny": false}' >other/tokenizer.json
+refuses "another tokenizer" "another tokenizer" $train -m other --init random -t train.ftok -o x
+refuses "an unknown key" "did you mean" $train -m llama-base -t train.ftok -s lora.rnak=3 -o x
+refuses "an unknown target" "proj" $train -m llama-base -t train.ftok -s lora.targets=q_prjo -o x
+refuses "weights that are not there" "safetensors" $train -m llama -t train.ftok -o x
+"$make_ftok" longer.ftok llama/tokenizer.json 53 5 49 60 1
+refuses "a row longer than the model" "record 1 .*--max-tokens 48" $train -m llama --init random -t longer.ftok -o x
+"$make_ftok" wide.ftok llama/tokenizer.json 60 5 4 9 1
+refuses "a larger vocabulary" "vocabulary of 60" $train -m llama --init random -t wide.ftok -o x
+refuses "a rate that explodes" "step [0-9]+.*not finite|finite" $train -m llama --init random -t train.ftok -s lr=1e3 -s clip=0 -s warmup=0 -s steps=60 -o boom
+rm -rf boom
+refuses "another recipe in the same run" "another recipe" $train $long -s lr=1e-3 --resume -o parts
+refuses "other data in the same run" "other training data" $train -m llama --init random -t valid.ftok -v valid.ftok -s epochs=3 -s batch=5 -s lr=5e-3 -s save_every=2 -s eval_every=4 -o parts
+refuses "a directory of somebody else" "not a training run" $train -m llama --init random -t train.ftok -o split
+refuses "a file in the way" "not a directory" $train -m llama --init random -t train.ftok -o train.ftok
+$train $long --until 5 -o hurt
+cp -r hurt hurt.before
+printf X | dd of=hurt/checkpoint/state-5.safetensors bs=1 seek=2000 conv=notrunc 2>/dev/null
+refuses "a damaged checkpoint" "state-5.safetensors.*--force" $train $long --resume -o hurt
+cp hurt.before/checkpoint/* hurt/checkpoint/
+printf X | dd of=hurt/metrics.jsonl bs=1 seek=20 conv=notrunc 2>/dev/null
+refuses "damaged metrics" "metrics.jsonl.*--force" $train $long --resume -o hurt
+printf '{}' >hurt/checkpoint/state.json
+refuses "an empty state.json" "state.json" $train $long --resume -o hurt
+ok "--force begins anew" $train $long --force -o hurt
+ok "and gives the same run" same full hurt
+ok "refusals left nothing behind" test ! -e x
+done_testing

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * make-ftok OUT TOKENIZER.json VOCAB ROWS SHORTEST LONGEST SEED: a token stream of random rows that can be learned
+ * (each token follows from the one before, mostly), the first third of each row unsupervised. */
+#include "ft/ftok.h"
+#include "ft/rng.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TOKENS_MAX = 4096 };
+
+static enum ft_status put_row(struct ft_ftok_writer *writer, const struct ft_rng *rng, uint32_t row, uint32_t vocab,
+                              size_t shortest, size_t longest, struct ft_error *error) {
+    static uint32_t ids[TOKENS_MAX];
+    static float weights[TOKENS_MAX];
+    size_t count = shortest + (size_t)ft_rng_bounded(rng, row, 0, 0, longest - shortest + 1);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t noise = (uint32_t)ft_rng_bounded(rng, row, 1, i, vocab);
+        bool free = i == 0 || ft_rng_uniform(rng, row, 2, i) < 0.2f;
+        ids[i] = free ? noise : (ids[i - 1] * 5 + 3) % vocab;
+        weights[i] = i == 0 || i < count / 3 ? 0 : 1;
+    }
+    struct ft_ftok_record record = {.ids = ids, .weights = weights, .count = count, .line = row + 1};
+    ft_sha256(ids, count * sizeof *ids, record.source);
+    return ft_ftok_put(writer, &record, error);
+}
+
+int main(int argc, char **argv) {
+    struct ft_error error = {0};
+    if (argc != 8) return 2;
+    uint32_t vocab = (uint32_t)strtoul(argv[3], NULL, 10), rows = (uint32_t)strtoul(argv[4], NULL, 10);
+    size_t shortest = strtoul(argv[5], NULL, 10), longest = strtoul(argv[6], NULL, 10);
+    struct ft_rng rng = ft_rng_new(strtoull(argv[7], NULL, 10), FT_RNG_TEST);
+    if (shortest < 2 || longest < shortest || longest > TOKENS_MAX || vocab == 0) return 2;
+    char tokenizer[FT_SHA256_HEX];
+    struct ft_output *output = NULL;
+    struct ft_ftok_writer *writer = NULL;
+    enum ft_status status = ft_sha256_file(argv[2], tokenizer, NULL, &error);
+    struct ft_ftok_header header = {.vocab_size = vocab, .tokenizer = tokenizer};
+    if (!status) status = ft_output_open(&output, argv[1], 0, &error);
+    if (!status) status = ft_ftok_writer_new(&writer, output, &header, &error);
+    for (uint32_t r = 0; r < rows && !status; r++)
+        status = put_row(writer, &rng, r, vocab, shortest, longest, &error);
+    if (!status) status = ft_ftok_finish(writer, NULL, &error);
+    if (!status) status = ft_output_commit(output, &error);
+    else ft_output_abort(output);
+    ft_ftok_writer_free(writer);
+    if (status) fprintf(stderr, "make-ftok: %s\n", error.message);
+    return status ? 2 : 0;
+}
