@@ -117,7 +117,9 @@ CLI_TESTS := $(sort $(wildcard tests/cli/*.t tests/golden/*.t))
 tests: $(TEST_BIN) $(HELPERS)
 check: all tests ## the quick suite (TAP through prove)
 	FT_BIN=$(abspath $(B)/bin) FT_BUILD=$(abspath $(B)) prove $(PROVEFLAGS) -e '' $(TEST_BIN) $(CLI_TESTS)
-.PHONY: tests check
+check-long: $(B)/tests/kernel/elementary ## elementary functions over all 2^32 inputs (half an hour)
+	prove -v -e '' $< :: all
+.PHONY: tests check check-long
 
 # --- installation and the rest ---------------------------------------------------------------------------
 DEPS := gcc make libc6-dev libcjson-dev libsodium-dev libxxhash-dev libpcre2-dev libutf8proc-dev libzstd-dev perl gnuplot-nox
