@@ -38,5 +38,7 @@ enum ft_status ft_manifest_save(const struct ft_manifest *manifest, const char *
 /* FT_MISMATCH with the first difference, in order of names. */
 enum ft_status ft_manifest_compare(const struct ft_manifest *listed, const struct ft_manifest *found,
                                    const char *directory, struct ft_error *error);
+/* ft_model_digest from a list of the directory's files: false when it holds no model. */
+bool ft_manifest_model(const struct ft_manifest *manifest, char sha256[FT_SHA256_HEX]);
 
 #endif

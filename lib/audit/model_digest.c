@@ -19,7 +19,28 @@ static bool defines_model(const char *name) {
                                         "chat_template.jinja"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(name, names[i]) == 0) return true;
+    if (strchr(name, '/')) return false; /* checkpoints and the like are not the model */
     return ends_with(name, ".safetensors") || ends_with(name, ".safetensors.index.json");
+}
+
+/* As ft_manifest_print prints it, a line at a time. */
+bool ft_manifest_model(const struct ft_manifest *manifest, char sha256[FT_SHA256_HEX]) {
+    struct ft_sha256 hash;
+    unsigned char digest[FT_SHA256_SIZE];
+    size_t files = 0;
+    ft_sha256_init(&hash);
+    for (size_t i = 0; i < manifest->count; i++) {
+        const struct ft_manifest_entry *entry = &manifest->entry[i];
+        if (!defines_model(entry->name)) continue;
+        ft_sha256_update(&hash, entry->sha256, FT_SHA256_HEX - 1);
+        ft_sha256_update(&hash, "  ", 2);
+        ft_sha256_update(&hash, entry->name, strlen(entry->name));
+        ft_sha256_update(&hash, "\n", 1);
+        files++;
+    }
+    ft_sha256_final(&hash, digest);
+    ft_hex(digest, sizeof digest, sha256);
+    return files > 0;
 }
 
 static enum ft_status add_file(struct ft_manifest *manifest, const char *directory, const char *name,
@@ -48,14 +69,10 @@ static enum ft_status add_files(struct ft_manifest *manifest, const char *path, 
 enum ft_status ft_model_digest(const char *path, char hex[FT_SHA256_HEX], struct ft_error *error) {
     if (!ft_path_is_directory(path)) return ft_sha256_file(path, hex, NULL, error);
     struct ft_manifest manifest = {0};
-    struct ft_buffer text = {0};
     enum ft_status status = add_files(&manifest, path, error);
-    if (!status && manifest.count == 0)
-        status = ft_fail(error, FT_FORMAT, "%s: holds no model: no config.json, no *.safetensors, no tokenizer", path);
     ft_manifest_sort(&manifest);
-    if (!status) status = ft_manifest_print(&manifest, &text, error);
-    if (!status) ft_sha256_hex(text.data, text.size, hex);
-    ft_buffer_release(&text);
+    if (!status && !ft_manifest_model(&manifest, hex))
+        status = ft_fail(error, FT_FORMAT, "%s: holds no model: no config.json, no *.safetensors, no tokenizer", path);
     ft_manifest_release(&manifest);
     return status;
 }
