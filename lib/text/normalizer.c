@@ -102,30 +102,62 @@ void ft_normalizer_release(struct ft_normalizer *normalizer) {
 
 /* --- Unicode normal forms -------------------------------------------------------------------------------- */
 
+/* Characters that combine or decompose in Unicode 16, but were not assigned in the version whose normal forms the reference
+ * computes (Unicode 9): to it they are plain characters that nothing combines with. */
+static const uint32_t inert[][2] = {
+    {0x7fd, 0x7fd}, {0x897, 0x89f}, {0x8ca, 0x8d3}, {0x9fe, 0x9fe}, {0xc3c, 0xc3c}, {0xd3b, 0xd3c},
+    {0xeba, 0xeba}, {0x1715, 0x1715}, {0x1abf, 0x1ace}, {0x1df6, 0x1dfa}, {0x32ff, 0x32ff},
+    {0xa7f2, 0xa7f4}, {0xa82c, 0xa82c}, {0xab69, 0xab69}, {0x105c9, 0x105c9}, {0x105d2, 0x105d2},
+    {0x105da, 0x105da}, {0x105e4, 0x105e4}, {0x10781, 0x10785}, {0x10787, 0x107b0}, {0x107b2, 0x107ba},
+    {0x10d24, 0x10d27}, {0x10d69, 0x10d6d}, {0x10eab, 0x10eac}, {0x10efd, 0x10eff}, {0x10f46, 0x10f50},
+    {0x10f82, 0x10f85}, {0x11070, 0x11070}, {0x1133b, 0x1133b}, {0x11382, 0x11385}, {0x1138b, 0x1138b},
+    {0x1138e, 0x1138e}, {0x11390, 0x11391}, {0x113c2, 0x113c2}, {0x113c5, 0x113c5}, {0x113c7, 0x113c8},
+    {0x113ce, 0x113d0}, {0x1145e, 0x1145e}, {0x11839, 0x1183a}, {0x11935, 0x11935}, {0x11938, 0x11938},
+    {0x1193d, 0x1193e}, {0x11943, 0x11943}, {0x119e0, 0x119e0}, {0x11a34, 0x11a34}, {0x11a47, 0x11a47},
+    {0x11a99, 0x11a99}, {0x11d42, 0x11d42}, {0x11d44, 0x11d45}, {0x11d97, 0x11d97}, {0x11f41, 0x11f42},
+    {0x1611e, 0x1611e}, {0x16121, 0x16129}, {0x1612f, 0x1612f}, {0x16d63, 0x16d63}, {0x16d67, 0x16d6a},
+    {0x16ff0, 0x16ff1}, {0x1ccd6, 0x1ccf9}, {0x1e030, 0x1e06d}, {0x1e08f, 0x1e08f}, {0x1e130, 0x1e136},
+    {0x1e2ae, 0x1e2ae}, {0x1e2ec, 0x1e2ef}, {0x1e4ec, 0x1e4ef}, {0x1e5ee, 0x1e5ef}, {0x1f16c, 0x1f16c},
+    {0x1fbf0, 0x1fbf9},
+};
+
+static bool is_inert(uint32_t c) {
+    size_t low = 0, high = sizeof inert / sizeof *inert;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (c > inert[middle][1]) low = middle + 1;
+        else high = middle;
+    }
+    return low < sizeof inert / sizeof *inert && c >= inert[low][0];
+}
+
 /* Below it, a character is its own normal form and never combines with the one before it. */
 static uint32_t first_unstable(enum ft_normalize_type type) {
     return type == FT_NORMALIZE_NFC ? 0x300 : type == FT_NORMALIZE_NFD ? 0xc0 : 0xa0;
 }
 
-/* The end of the run of stable characters from p; a stable one that is followed by an unstable one belongs to the
+/* The end of the run of stable or inert characters from p; a stable one that is followed by an unstable one belongs to the
  * latter's part, because they may combine. */
 static const char *stable_end(const char *p, const char *end, uint32_t limit) {
-    const char *start = p, *before = p;
+    const char *before = p;
     while (p < end) {
         const char *at = p;
-        if (ft_utf8_next(&p) >= limit) return at == start ? at : before;
-        before = at;
+        uint32_t c = ft_utf8_next(&p);
+        if (c < limit) before = at;
+        else if (is_inert(c)) before = p;
+        else return before;
     }
     return end;
 }
 
-/* The end of the unstable part: the start of two stable characters in a row, of which the first stays with the part. */
+/* The end of the unstable part: an inert character, or the second of two stable ones in a row. */
 static const char *unstable_end(const char *p, const char *end, uint32_t limit) {
     unsigned stable = 0;
     while (p < end) {
         const char *at = p;
-        stable = ft_utf8_next(&p) < limit ? stable + 1 : 0;
-        if (stable == 2) return at;
+        uint32_t c = ft_utf8_next(&p);
+        stable = c < limit ? stable + 1 : 0;
+        if (stable == 2 || is_inert(c)) return at;
     }
     return end;
 }
