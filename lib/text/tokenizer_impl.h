@@ -7,7 +7,7 @@
 
 #include "added.h"
 #include "bpe.h"
-#include "decoder.h"
+#include "token_decoder.h"
 #include "ft/hash.h"
 #include "ft/tokenizer.h"
 #include "normalizer.h"

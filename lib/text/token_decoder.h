@@ -3,8 +3,8 @@
  * Decoders: how tokens become text again. A list of steps over a list of texts, which are joined at the end. Private to
  * lib/text.
  */
-#ifndef FT_TEXT_DECODER_H
-#define FT_TEXT_DECODER_H
+#ifndef FT_TEXT_TOKEN_DECODER_H
+#define FT_TEXT_TOKEN_DECODER_H
 
 #include "ft/memory.h"
 #include "pattern.h"

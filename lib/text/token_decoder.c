@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "decoder.h"
+#include "token_decoder.h"
 
 #include "ft/json.h"
 #include "unicode.h"
