@@ -71,10 +71,12 @@ enum ft_status ft_encoder_new(struct ft_encoder **encoder, const struct ft_token
 void ft_encoder_free(struct ft_encoder *encoder); /* NULL is fine */
 
 enum ft_encode_flags {
-    FT_ENCODE_SPECIALS = 1, /* with the special tokens of the post-processor (BOS, ...) */
-    FT_ENCODE_CONTINUE = 2, /* the text goes on after other text: no space or "\u2581" is put before it, as some
-                             * tokenizers do at the start of a text; so ids(prompt) + ids(completion, CONTINUE) decode to
-                             * prompt + completion */
+    FT_ENCODE_BEGIN = 1,    /* with the special tokens that the post-processor puts before a text (BOS, ...) */
+    FT_ENCODE_END = 2,      /* with those it puts behind */
+    FT_ENCODE_SPECIALS = 3, /* both */
+    FT_ENCODE_CONTINUE = 4, /* the text goes on after other text: no space or "\u2581" is put before it, as some
+                             * tokenizers do at the start of a text; so ids(prompt) + ids(completion, CONTINUE)
+                             * decode to prompt + completion */
 };
 
 /* Appends the ids of text[0..length) to ids. FT_FORMAT when the text is not UTF-8 or has a character that the tokenizer

@@ -87,13 +87,13 @@ enum ft_status ft_encode(struct ft_encoder *encoder, const char *text, size_t le
     if (valid < length) return ft_fail(error, FT_FORMAT, "the text is not UTF-8 at byte %zu", valid);
     struct ft_added_walk walk = {0};
     bool going_on = flags & FT_ENCODE_CONTINUE;
-    enum ft_status status = flags & FT_ENCODE_SPECIALS ? push_all(ids, &t->postprocessor.before, error) : FT_OK;
+    enum ft_status status = flags & FT_ENCODE_BEGIN ? push_all(ids, &t->postprocessor.before, error) : FT_OK;
     while (!status && ft_added_next(&t->added, &t->added.raw, text, length, &walk)) {
         status = walk.token ? push(ids, walk.token->id, error)
                             : encode_part(encoder, walk.start == 0, going_on, text + walk.start, walk.end - walk.start, ids, error);
         going_on = false;
     }
-    if (!status && flags & FT_ENCODE_SPECIALS) status = push_all(ids, &t->postprocessor.after, error);
+    if (!status && flags & FT_ENCODE_END) status = push_all(ids, &t->postprocessor.after, error);
     if (status) ids->count = before;
     return status;
 }
