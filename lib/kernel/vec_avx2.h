@@ -39,10 +39,26 @@ static inline v16 v16_load_part(const float *p, size_t n) {
     return (v16){_mm256_maskload_ps(p, _mm256_castps_si256(m.a)),
                  n > 8 ? _mm256_maskload_ps(p + 8, _mm256_castps_si256(m.b)) : _mm256_setzero_ps()};
 }
+/* In halves: a masked store is microcoded on many processors. */
 static inline void v16_store_part(float *p, size_t n, v16 x) {
-    v16m m = v16_first(n);
-    _mm256_maskstore_ps(p, _mm256_castps_si256(m.a), x.a);
-    if (n > 8) _mm256_maskstore_ps(p + 8, _mm256_castps_si256(m.b), x.b);
+    __m256 v = x.a;
+    if (n & 8) {
+        _mm256_storeu_ps(p, v);
+        p += 8;
+        v = x.b;
+    }
+    __m128 q = _mm256_castps256_ps128(v);
+    if (n & 4) {
+        _mm_storeu_ps(p, q);
+        p += 4;
+        q = _mm256_extractf128_ps(v, 1);
+    }
+    if (n & 2) {
+        _mm_storel_pi((__m64 *)(void *)p, q);
+        p += 2;
+        q = _mm_movehl_ps(q, q);
+    }
+    if (n & 1) _mm_store_ss(p, q);
 }
 
 static inline v16 v16_add(v16 x, v16 y) { return (v16){_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }
