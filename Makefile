@@ -65,6 +65,7 @@ ifneq ($(ARCH)$(wildcard /usr/include/simde/x86/avx512.h),x86_64/usr/include/sim
 TEST_SRC := $(filter-out %_simde.c,$(TEST_SRC))
 endif
 TEST_BIN := $(TEST_SRC:%.c=$(B)/%)
+FUZZ     := $(patsubst %.c,$(B)/%,$(filter-out %/replay.c,$(sort $(wildcard tests/fuzz/*.c))))
 HELPERS  := $(patsubst %.c,$(B)/%,$(sort $(wildcard tests/helper/*.c)))
 SOURCES  := $(sort $(wildcard include/ft/*.h lib/*/*.c lib/*/*.h cmd/*.c cmd/*.h))
 
@@ -104,22 +105,40 @@ $(B)/bin/%: $(B)/cmd/%.o $(B)/libft.a
 	$(say) LD $@
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
+# A fuzz target links with libFuzzer (make fuzz), or with a main that replays its corpus.
+ifneq ($(findstring fuzzer,$(SAN)),)
+FUZZ_MAIN  :=
+FUZZ_LINK  := -fsanitize=fuzzer
+else
+FUZZ_MAIN  := $(B)/tests/fuzz/replay.o
+endif
+$(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(FUZZ_MAIN) $(B)/libft.a
+	$(say) LD $@
+	$(Q)$(CC) $(LDFLAGS_ALL) $(FUZZ_LINK) -o $@ $^ $(LIBS)
+
 $(B)/tests/%: $(B)/tests/%.o $(B)/libft.a
 	$(say) LD $@
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
 .SECONDARY:
--include $(LIB_OBJ:.o=.d) $(CMD:%=$(B)/cmd/%.d) $(TEST_BIN:=.d) $(HELPERS:=.d)
+-include $(LIB_OBJ:.o=.d) $(CMD:%=$(B)/cmd/%.d) $(TEST_BIN:=.d) $(HELPERS:=.d) $(FUZZ:=.d)
 
 # --- tests -----------------------------------------------------------------------------------------------
 CLI_TESTS := $(sort $(wildcard tests/cli/*.t tests/golden/*.t))
 
-tests: $(TEST_BIN) $(HELPERS)
+tests: $(TEST_BIN) $(HELPERS) $(FUZZ)
 check: all tests ## the quick suite (TAP through prove)
 	FT_BIN=$(abspath $(B)/bin) FT_BUILD=$(abspath $(B)) prove $(PROVEFLAGS) -e '' $(TEST_BIN) $(CLI_TESTS)
 check-long: $(B)/tests/kernel/elementary ## elementary functions over all 2^32 inputs (half an hour)
 	prove -v -e '' $< :: all
-.PHONY: tests check check-long
+fuzz: ## fuzz every parser for FUZZ_TIME seconds each (clang)
+	@$(MAKE) B=build-fuzz CC=clang OPT=-O1 SAN=address,undefined,fuzzer-no-link fuzz-run
+FUZZ_TIME ?= 20
+fuzz-run: $(FUZZ)
+	@set -e; for f in $(FUZZ); do n=$${f##*/}; mkdir -p $(B)/corpus/$$n; echo "  FUZZ $$n"; \
+	  $$f -max_total_time=$(FUZZ_TIME) -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
+	    -artifact_prefix=$(B)/finding-$$n- $(B)/corpus/$$n tests/fuzz/corpus/$$n; done
+.PHONY: tests check check-long fuzz fuzz-run
 
 # --- installation and the rest ---------------------------------------------------------------------------
 DEPS := gcc make libc6-dev libcjson-dev libsodium-dev libxxhash-dev libpcre2-dev libutf8proc-dev libzstd-dev perl gnuplot-nox
