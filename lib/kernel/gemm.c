@@ -19,6 +19,7 @@ enum {
     TASKS_EACH = 4,        /* tasks a thread, so that a late one can be made up for */
     IN_PLACE_COLUMNS = 64, /* products so narrow do not pay for packing A */
     NARROW_KC = 1024,
+    A_TERMS = 2048, /* of a packed block of A */
     PACK_PANELS = 4,
     PACK_K = 512,
     PACK_ROWS = 64, /* of B at a time across the panels of a task: whole lines of a row-major B */
@@ -54,9 +55,9 @@ static bool in_place(const struct ft_operand *x) {
     return x->dtype == FT_F32 && (uintptr_t)x->data % sizeof(float) == 0;
 }
 
-/* --- scratch of a thread: a block of A, a widened panel of B, one tile ------------------------------------ */
+/* --- scratch of a thread: rows of A, a widened panel of B, one tile ------------------------------------ */
 
-static size_t a_floats(const struct ft_gemm_isa *isa) { return round_up(isa->mc * isa->kc + FT_PACK_SLACK, 16); }
+static size_t a_floats(const struct ft_gemm_isa *isa) { return round_up(isa->mc * A_TERMS + FT_PACK_SLACK, 16); }
 static size_t b_floats(const struct ft_gemm_isa *isa) { return round_up(isa->kc * isa->nr, 16); }
 
 size_t ft_gemm_scratch(const struct ft_gemm_isa *isa) { return a_floats(isa) + b_floats(isa) + FT_TILE_FLOATS; }
@@ -146,19 +147,25 @@ struct block {
     size_t i0, i1, j0, j1, k0, k1;
 };
 
+static size_t padded_rows(const struct job *job, const struct block *b) { return round_up(b->i1 - b->i0, job->mr); }
+
+/* Rows [i0, i1) of A, all terms of the chunk, block of K after block of K. */
 static void pack_a(const struct job *job, const struct block *b, float *out) {
     const struct ft_operand *a = &job->p.a;
-    for (size_t i = b->i0; i < b->i1; i += job->mr) {
-        job->isa->pack(out, job->mr, least(job->mr, b->i1 - i), b->k1 - b->k0, operand_pointer(a, i, b->k0), a->dtype,
-                       a->row_stride, a->col_stride);
-        out += job->mr * (b->k1 - b->k0);
+    for (size_t k = job->k0; k < job->k1; k += job->kc) {
+        size_t terms = least(job->kc, job->k1 - k);
+        for (size_t i = b->i0; i < b->i1; i += job->mr) {
+            job->isa->pack(out, job->mr, least(job->mr, b->i1 - i), terms, operand_pointer(a, i, k), a->dtype,
+                           a->row_stride, a->col_stride);
+            out += job->mr * terms;
+        }
     }
 }
 
 /* A's part of the tile whose first row is i. */
 static void place_a(const struct job *job, const struct block *b, size_t i, const float *packed, struct ft_tile *t) {
     if (job->pack_a) {
-        t->a = packed + (i - b->i0) * (b->k1 - b->k0);
+        t->a = packed + (b->k0 - job->k0) * padded_rows(job, b) + (i - b->i0) * (b->k1 - b->k0);
         t->a_row = 1;
         t->a_step = job->mr;
     } else {
@@ -210,10 +217,10 @@ static size_t run_wide(const struct job *job, const struct block *b, const float
 }
 
 static void run_block(const struct job *job, const struct block *b, unsigned worker) {
-    float *packed_a = a_scratch(job, worker), *aside = tile_scratch(job, worker);
+    const float *packed_a = a_scratch(job, worker);
+    float *aside = tile_scratch(job, worker);
     struct ft_tile t = {.k = b->k1 - b->k0};
     struct place at = {.first = b->k0 == 0, .last = b->k1 == job->p.k};
-    if (job->pack_a) pack_a(job, b, packed_a);
     for (size_t j = run_wide(job, b, packed_a, &t, &at, aside); j < b->j1; j += job->nr) {
         ft_tile_fn *const *tiles = place_b(job, b, j, b_scratch(job, worker), &t);
         at.j = j;
@@ -261,6 +268,22 @@ static void await_packing(struct job *job) {
         if (i > 1000) sched_yield();
 }
 
+/* Rows [i0, i1), columns [j0, j1): a strip of columns at a time, so that its part of C stays in L2 from one
+ * block of K to the next. */
+static void run_task(struct job *job, size_t i0, size_t i1, size_t j0, size_t j1, unsigned worker) {
+    struct block b = {.i0 = i0, .i1 = i1};
+    if (job->pack_a) pack_a(job, &b, a_scratch(job, worker));
+    for (b.j0 = j0; b.j0 < j1; b.j0 = b.j1) {
+        b.j1 = least(b.j0 + job->isa->strip, j1);
+        b.k0 = job->k0;
+        do { /* once even without terms: C is written */
+            b.k1 = least(b.k0 + job->kc, job->k1);
+            run_block(job, &b, worker);
+            b.k0 = b.k1;
+        } while (b.k0 < job->k1);
+    }
+}
+
 static void task(void *arg, size_t index, unsigned worker) {
     struct job *job = arg;
     if (index < job->pack_tasks) {
@@ -270,13 +293,7 @@ static void task(void *arg, size_t index, unsigned worker) {
     await_packing(job);
     index -= job->pack_tasks;
     size_t i = job->m0 + index % job->m_blocks * job->mb, j = job->n0 + index / job->m_blocks * job->nb;
-    struct block b = {.i0 = i, .i1 = least(i + job->mb, job->m1), .j0 = j, .j1 = least(j + job->nb, job->n1)};
-    b.k0 = job->k0;
-    do { /* once even without terms: C is written */
-        b.k1 = least(b.k0 + job->kc, job->k1);
-        run_block(job, &b, worker);
-        b.k0 = b.k1;
-    } while (b.k0 < job->k1);
+    run_task(job, i, least(i + job->mb, job->m1), j, least(j + job->nb, job->n1), worker);
 }
 
 /* Cuts the chunk into m_blocks x n_blocks tasks, near enough equal; returns their number. */
@@ -362,8 +379,12 @@ static struct chunks choose_chunks(struct job *job, bool rest_in_c) {
             c.n = least(p->n, 64 * job->nr);
             c.k = FT_GEMM_SHARED / round_up(c.n, job->nr) / job->kc * job->kc;
         }
-        if (c.k) c.n = least(c.n, FT_GEMM_SHARED / c.k / job->nr * job->nr);
     }
+    if (job->pack_a && c.k > A_TERMS) {
+        size_t blocks = ceil_div(c.k, job->kc);
+        c.k = least(ceil_div(blocks, ceil_div(c.k, A_TERMS)), A_TERMS / job->kc) * job->kc;
+    }
+    if (!p->packed && c.k) c.n = least(c.n, FT_GEMM_SHARED / c.k / job->nr * job->nr);
     if (!rest_in_c && job->kc < p->k) {
         c.n = least(c.n, 64 * job->nr);
         c.m = least(p->m, FT_GEMM_PARTIAL / c.n / job->mr * job->mr);

@@ -35,7 +35,7 @@ enum { FT_WIDE_ROWS = 3, FT_TILE_FLOATS = 14 * 32 };
 struct ft_gemm_isa {
     size_t mr, nr;                        /* the largest tile; a packed panel of B is nr columns wide */
     size_t narrow_mr, narrow_nr;          /* tile for a product of few columns */
-    size_t kc, mc;                        /* block of A that fits L2, with a panel of B in L1 */
+    size_t kc, mc, strip;                 /* a panel of B (kc x nr) in L1, blocks of A (mc x kc) and C (mc x strip) in L2 */
     ft_tile_fn *const *packed;            /* a_row 1, a_step mr, b_step nr */
     ft_tile_fn *const *strided;           /* A where it lies */
     ft_tile_fn *const *strided_bf16;      /* the same, B in BF16 */

@@ -9,82 +9,95 @@
 #include "gemm_pack.h"
 #include "simd_x86.h"
 
-static inline __m256 pack_load8(const unsigned char *p, enum ft_dtype dtype) {
+FT_INLINE __m256 pack_load8(const unsigned char *p, enum ft_dtype dtype) {
     if (dtype == FT_F32) return _mm256_loadu_ps((const float *)(const void *)p);
     __m128i half = _mm_loadu_si128((const __m128i *)(const void *)p);
     if (dtype == FT_F16) return _mm256_cvtph_ps(half);
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16));
 }
 
-static inline void transpose8(__m256 r[8]) {
-    __m256 t[8];
-    for (int i = 0; i < 4; i++) {
-        t[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
-        t[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
-    }
-    __m256 u[8];
-    for (int i = 0; i < 2; i++) {
-        u[4 * i] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
-        u[4 * i + 1] = _mm256_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
-        u[4 * i + 2] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
-        u[4 * i + 3] = _mm256_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
-    }
-    for (int i = 0; i < 4; i++) {
-        r[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
-        r[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
-    }
+/* Rows a..h to columns, 8 columns stored `width` apart. */
+FT_INLINE void store_transposed(float *out, size_t width, __m256 a, __m256 b, __m256 c, __m256 d, __m256 e, __m256 f,
+                                __m256 g, __m256 h) {
+    __m256 ab0 = _mm256_unpacklo_ps(a, b), ab1 = _mm256_unpackhi_ps(a, b);
+    __m256 cd0 = _mm256_unpacklo_ps(c, d), cd1 = _mm256_unpackhi_ps(c, d);
+    __m256 ef0 = _mm256_unpacklo_ps(e, f), ef1 = _mm256_unpackhi_ps(e, f);
+    __m256 gh0 = _mm256_unpacklo_ps(g, h), gh1 = _mm256_unpackhi_ps(g, h);
+    __m256 low0 = _mm256_shuffle_ps(ab0, cd0, 0x44), low1 = _mm256_shuffle_ps(ab0, cd0, 0xee);
+    __m256 low2 = _mm256_shuffle_ps(ab1, cd1, 0x44), low3 = _mm256_shuffle_ps(ab1, cd1, 0xee);
+    __m256 high0 = _mm256_shuffle_ps(ef0, gh0, 0x44), high1 = _mm256_shuffle_ps(ef0, gh0, 0xee);
+    __m256 high2 = _mm256_shuffle_ps(ef1, gh1, 0x44), high3 = _mm256_shuffle_ps(ef1, gh1, 0xee);
+    _mm256_storeu_ps(out, _mm256_permute2f128_ps(low0, high0, 0x20));
+    _mm256_storeu_ps(out + width, _mm256_permute2f128_ps(low1, high1, 0x20));
+    _mm256_storeu_ps(out + 2 * width, _mm256_permute2f128_ps(low2, high2, 0x20));
+    _mm256_storeu_ps(out + 3 * width, _mm256_permute2f128_ps(low3, high3, 0x20));
+    _mm256_storeu_ps(out + 4 * width, _mm256_permute2f128_ps(low0, high0, 0x31));
+    _mm256_storeu_ps(out + 5 * width, _mm256_permute2f128_ps(low1, high1, 0x31));
+    _mm256_storeu_ps(out + 6 * width, _mm256_permute2f128_ps(low2, high2, 0x31));
+    _mm256_storeu_ps(out + 7 * width, _mm256_permute2f128_ps(low3, high3, 0x31));
 }
 
-/* Rows x .. x+rows-1 (at most 8), adjacent along k, into columns x.. of the panel. Each store writes 8 numbers:
- * what is beyond the panel's width is written again by a later store, or is slack at the end. */
-FT_INLINE void pack_transposed(float *out, size_t width, size_t rows, size_t terms, const unsigned char *in,
+/* Row x of 8, +0 beyond `rows`. */
+FT_INLINE __m256 pack_row(const unsigned char *in, enum ft_dtype dtype, size_t bytes, size_t x, size_t rows) {
+    return x < rows ? pack_load8(in + x * bytes, dtype) : _mm256_setzero_ps();
+}
+
+/* At most 8 rows, adjacent along k, into 8 columns of the panel. Where these are beyond the panel's width, a
+ * later store writes them again, or they are slack at the end. */
+FT_INLINE void pack_transposed(float *out, size_t width, const size_t rows, size_t terms, const unsigned char *in,
                                enum ft_dtype dtype, size_t x_step) {
-    const size_t size = ft_dtype_size(dtype);
+    const size_t size = ft_dtype_size(dtype), bytes = x_step * size;
     size_t k = 0;
     for (; k + 8 <= terms; k += 8) {
-        __m256 r[8];
-        for (size_t x = 0; x < 8; x++)
-            r[x] = x < rows ? pack_load8(in + (x * x_step + k) * size, dtype) : _mm256_setzero_ps();
-        transpose8(r);
-        for (size_t i = 0; i < 8; i++) _mm256_storeu_ps(out + (k + i) * width, r[i]);
+        const unsigned char *p = in + k * size;
+        store_transposed(out + k * width, width, pack_row(p, dtype, bytes, 0, rows), pack_row(p, dtype, bytes, 1, rows),
+                         pack_row(p, dtype, bytes, 2, rows), pack_row(p, dtype, bytes, 3, rows),
+                         pack_row(p, dtype, bytes, 4, rows), pack_row(p, dtype, bytes, 5, rows),
+                         pack_row(p, dtype, bytes, 6, rows), pack_row(p, dtype, bytes, 7, rows));
     }
     for (; k < terms; k++)
         for (size_t x = 0; x < 8; x++)
             out[k * width + x] = x < rows ? pack_load(in + (x * x_step + k) * size, dtype) : 0.0f;
 }
 
-/* Elements adjacent along x. */
-FT_INLINE void pack_copied(float *out, size_t width, size_t count, size_t terms, const unsigned char *in,
-                           enum ft_dtype dtype, size_t k_step) {
-    const size_t size = ft_dtype_size(dtype);
-    for (size_t k = 0; k < terms; k++, out += width) {
-        const unsigned char *row = in + k * k_step * size;
-        size_t x = 0;
-        for (; x + 8 <= count; x += 8) _mm256_storeu_ps(out + x, pack_load8(row + x * size, dtype));
-        if (dtype == FT_F32 && count - x == 6) { /* a panel of A */
-            memcpy(out + x, row + x * size, 6 * sizeof *out);
-            x = count;
-        }
-        for (; x < count; x++) out[x] = pack_load(row + x * size, dtype);
-        for (; x < width; x++) out[x] = 0.0f;
+/* Descending x, because of what pack_transposed writes beyond the width. */
+FT_INLINE void pack_all_transposed(float *out, size_t width, size_t count, size_t terms, const unsigned char *in,
+                                   enum ft_dtype dtype, size_t x_step) {
+    for (size_t x = (width + 7) / 8 * 8; x != 0;) {
+        x -= 8;
+        size_t rows = count <= x ? 0 : count - x;
+        const unsigned char *p = in + (rows ? x * x_step * ft_dtype_size(dtype) : 0);
+        if (rows >= 8) pack_transposed(out + x, width, 8, terms, p, dtype, x_step);
+        else if (rows == 6) pack_transposed(out + x, width, 6, terms, p, dtype, x_step); /* a panel of A */
+        else pack_transposed(out + x, width, rows, terms, p, dtype, x_step);
     }
 }
 
-/* Descending x: what a store writes beyond the width are first columns, which are written after. */
+/* Elements adjacent along x, a panel's whole width: 8, 16 or 32 numbers. */
+FT_INLINE void pack_copied(float *out, const size_t width, size_t terms, const unsigned char *in, enum ft_dtype dtype,
+                           size_t k_step) {
+    const size_t size = ft_dtype_size(dtype);
+    for (size_t k = 0; k < terms; k++)
+        for (size_t x = 0; x < width; x += 8)
+            _mm256_storeu_ps(out + k * width + x, pack_load8(in + (k * k_step + x) * size, dtype));
+}
+
+/* The same for a panel of A from F32. */
+FT_INLINE void pack_copied_rows(float *out, const size_t width, size_t terms, const unsigned char *in, size_t k_step) {
+    for (size_t k = 0; k < terms; k++)
+        memcpy(out + k * width, in + k * k_step * sizeof *out, width * sizeof *out);
+}
+
 FT_INLINE void pack_kind(float *out, size_t width, size_t count, size_t terms, const unsigned char *in,
                          enum ft_dtype dtype, size_t x_step, size_t k_step) {
-    const size_t size = ft_dtype_size(dtype);
-    if (x_step == 1) {
-        pack_copied(out, width, count, terms, in, dtype, k_step);
-    } else if (k_step == 1) {
-        for (size_t x = (width + 7) / 8 * 8; x != 0;) {
-            x -= 8;
-            size_t rows = count <= x ? 0 : count - x < 8 ? count - x : 8;
-            pack_transposed(out + x, width, rows, terms, in + x * x_step * size, dtype, x_step);
-        }
-    } else {
-        pack_plain(out, width, count, terms, in, dtype, x_step, k_step);
-    }
+    bool copied = x_step == 1 && count == width;
+    if (copied && width == 8) pack_copied(out, 8, terms, in, dtype, k_step);
+    else if (copied && width == 16) pack_copied(out, 16, terms, in, dtype, k_step);
+    else if (copied && width == 32) pack_copied(out, 32, terms, in, dtype, k_step);
+    else if (copied && width == 6 && dtype == FT_F32) pack_copied_rows(out, 6, terms, in, k_step);
+    else if (copied && width == 14 && dtype == FT_F32) pack_copied_rows(out, 14, terms, in, k_step);
+    else if (k_step == 1) pack_all_transposed(out, width, count, terms, in, dtype, x_step);
+    else pack_plain(out, width, count, terms, in, dtype, x_step, k_step);
 }
 
 static inline void pack_avx(float *out, size_t width, size_t count, size_t terms, const void *in,

@@ -13,10 +13,17 @@
 
 #if defined(__clang__)
 #define FT_UNROLL _Pragma("clang loop unroll(full)")
-#define FT_UNROLL_K _Pragma("clang loop unroll_count(4)")
 #else
 #define FT_UNROLL _Pragma("GCC unroll 32")
-#define FT_UNROLL_K _Pragma("GCC unroll 4")
+#endif
+/* The build zeroes automatic variables; these would be memory traffic in every tile. */
+#if defined(__has_attribute)
+#if __has_attribute(uninitialized)
+#define FT_UNINITIALIZED __attribute__((uninitialized))
+#endif
+#endif
+#ifndef FT_UNINITIALIZED
+#define FT_UNINITIALIZED
 #endif
 
 enum tile_a { A_PACKED, A_STRIDED };
@@ -48,35 +55,44 @@ FT_INLINE void finish(const struct ft_tile *t, const size_t rows, const size_t v
         FT_UNROLL for (size_t v = 0; v < vectors; v++) v_store(t->out + i * t->ld_out + v * VL, acc[i][v]);
 }
 
+/* The terms of one k. A's row i is at a[i]. */
+FT_INLINE void term(const struct ft_tile *t, const size_t rows, const size_t vectors, const enum tile_b b_kind,
+                    const float *const a[TILE_ROWS], size_t a_at, size_t b_step, size_t k,
+                    vec acc[TILE_ROWS][TILE_MAX_VECTORS]) {
+    if (rows < vectors) { /* few rows: hold A, stream B */
+        FT_UNINITIALIZED vec x[TILE_ROWS];
+        FT_UNROLL for (size_t i = 0; i < rows; i++) x[i] = v_set1(a[i] + a_at);
+        FT_UNROLL for (size_t v = 0; v < vectors; v++) {
+            vec b = load_b(t, b_kind, b_step, k, v);
+            FT_UNROLL for (size_t i = 0; i < rows; i++) acc[i][v] = v_fma(x[i], b, acc[i][v]);
+        }
+    } else {
+        FT_UNINITIALIZED vec b[TILE_MAX_VECTORS];
+        FT_UNROLL for (size_t v = 0; v < vectors; v++) b[v] = load_b(t, b_kind, b_step, k, v);
+        FT_UNROLL for (size_t i = 0; i < rows; i++) {
+            vec x = v_set1(a[i] + a_at);
+            FT_UNROLL for (size_t v = 0; v < vectors; v++) acc[i][v] = v_fma(x, b[v], acc[i][v]);
+        }
+    }
+}
+
 FT_INLINE void tile(const struct ft_tile *t, const size_t rows, const size_t vectors, const enum tile_a a_kind,
                     const enum tile_b b_kind) {
-    vec acc[TILE_ROWS][TILE_MAX_VECTORS];
+    FT_UNINITIALIZED vec acc[TILE_ROWS][TILE_MAX_VECTORS];
     FT_UNROLL for (size_t i = 0; i < rows; i++)
         FT_UNROLL for (size_t v = 0; v < vectors; v++)
             acc[i][v] = t->in ? v_load(t->in + i * t->ld_in + v * VL) : v_zero();
 
     const size_t a_row = a_kind == A_PACKED ? 1 : t->a_row, a_step = a_kind == A_PACKED ? PACKED_ROWS : t->a_step;
-    const size_t b_step = a_kind == A_PACKED ? TILE_VECTORS * VL : t->b_step;
-    const float *a[TILE_ROWS];
+    const size_t b_step = a_kind == A_PACKED ? TILE_VECTORS * VL : t->b_step, terms = t->k;
+    FT_UNINITIALIZED const float *a[TILE_ROWS];
     FT_UNROLL for (size_t i = 0; i < rows; i++) a[i] = t->a + i * a_row;
 
-    FT_UNROLL_K for (size_t k = 0; k < t->k; k++) {
-        if (rows < vectors) { /* few rows: hold A, stream B */
-            vec x[TILE_ROWS];
-            FT_UNROLL for (size_t i = 0; i < rows; i++) x[i] = v_set1(a[i] + k * a_step);
-            FT_UNROLL for (size_t v = 0; v < vectors; v++) {
-                vec b = load_b(t, b_kind, b_step, k, v);
-                FT_UNROLL for (size_t i = 0; i < rows; i++) acc[i][v] = v_fma(x[i], b, acc[i][v]);
-            }
-        } else {
-            vec b[TILE_MAX_VECTORS];
-            FT_UNROLL for (size_t v = 0; v < vectors; v++) b[v] = load_b(t, b_kind, b_step, k, v);
-            FT_UNROLL for (size_t i = 0; i < rows; i++) {
-                vec x = v_set1(a[i] + k * a_step);
-                FT_UNROLL for (size_t v = 0; v < vectors; v++) acc[i][v] = v_fma(x, b[v], acc[i][v]);
-            }
-        }
-    }
+    size_t k = 0;
+    for (; k + 4 <= terms; k += 4)
+        FT_UNROLL for (size_t u = 0; u < 4; u++)
+            term(t, rows, vectors, b_kind, a, (k + u) * a_step, b_step, k + u, acc);
+    for (; k < terms; k++) term(t, rows, vectors, b_kind, a, k * a_step, b_step, k, acc);
     finish(t, rows, vectors, acc);
 }
 
