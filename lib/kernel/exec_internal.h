@@ -22,7 +22,7 @@ struct ft_exec {
 };
 
 /* Numbers in `shared` and in `partial`. Pages that no product needed are never touched. */
-#define FT_GEMM_SHARED ((size_t)1 << 22)
+#define FT_GEMM_SHARED ((size_t)1 << 21)
 #define FT_GEMM_PARTIAL ((size_t)1 << 20)
 
 #endif

@@ -36,7 +36,7 @@ struct job {
     bool pack_a;
     size_t m0, m1, n0, n1, k0, k1;
     size_t mb, nb, m_blocks; /* of the chunk: blocks of mb x nb are tasks */
-    float *partial;          /* chain (i, j) between blocks of K: partial[(i - m0) * ld_partial + j - n0] */
+    float *partial;          /* chain (i, j) between chunks: partial[(i - m0) * ld_partial + j - n0] */
     size_t ld_partial;
     size_t pack_tasks; /* tasks that pack B come first; the others wait for them */
     atomic_size_t packed;
@@ -55,12 +55,14 @@ static bool in_place(const struct ft_operand *x) {
     return x->dtype == FT_F32 && (uintptr_t)x->data % sizeof(float) == 0;
 }
 
-/* --- scratch of a thread: rows of A, a widened panel of B, one tile ------------------------------------ */
+/* --- scratch of a thread: rows of A, a widened panel of B, a tile, a strip of C------------------------------- */
 
 static size_t a_floats(const struct ft_gemm_isa *isa) { return round_up(isa->mc * A_TERMS + FT_PACK_SLACK, 16); }
 static size_t b_floats(const struct ft_gemm_isa *isa) { return round_up(isa->kc * isa->nr, 16); }
 
-size_t ft_gemm_scratch(const struct ft_gemm_isa *isa) { return a_floats(isa) + b_floats(isa) + FT_TILE_FLOATS; }
+size_t ft_gemm_scratch(const struct ft_gemm_isa *isa) {
+    return a_floats(isa) + b_floats(isa) + FT_TILE_FLOATS + isa->mc * isa->strip;
+}
 
 static float *a_scratch(const struct job *job, unsigned worker) {
     return job->exec->scratch + worker * job->exec->scratch_each;
@@ -71,13 +73,40 @@ static float *b_scratch(const struct job *job, unsigned worker) {
 static float *tile_scratch(const struct job *job, unsigned worker) {
     return b_scratch(job, worker) + b_floats(job->isa);
 }
+static float *strip_scratch(const struct job *job, unsigned worker) {
+    return tile_scratch(job, worker) + FT_TILE_FLOATS;
+}
 
 /* --- one tile -------------------------------------------------------------------------------------------- */
 
+/* Where a tile's chains come from and go to: the beginning and the end of the product are C; between chunks
+ * they rest in job->partial, between blocks of K in the thread's strip. */
+enum rest { IN_C, IN_PARTIAL, IN_STRIP };
+
 struct place {
     size_t i, j, rows, columns;
-    bool first, last; /* block of K */
+    enum rest from, to;
+    float *strip; /* chain (i, j), at the strip's own stride */
 };
+
+struct resting {
+    float *at;
+    size_t row, col; /* strides */
+};
+
+static struct resting resting(const struct job *job, const struct place *at, enum rest rest) {
+    switch (rest) {
+    case IN_PARTIAL:
+        return (struct resting){job->partial + (at->i - job->m0) * job->ld_partial + (at->j - job->n0), job->ld_partial, 1};
+    case IN_STRIP: return (struct resting){at->strip, job->isa->strip, 1};
+    default: return (struct resting){job->p.c + at->i * job->c_row + at->j * job->c_col, job->c_row, job->c_col};
+    }
+}
+
+/* Chains that begin with +0 come from nowhere. */
+static bool starts_empty(const struct job *job, const struct place *at) {
+    return at->from == IN_C && !job->p.accumulate;
+}
 
 static void finish_element(const struct job *job, size_t i, size_t j, float value) {
     const struct ft_product *p = &job->p;
@@ -90,22 +119,13 @@ static void finish_element(const struct job *job, size_t i, size_t j, float valu
 /* A tile at the right edge, or of a transposed product: computed aside, its true columns copied. */
 static void run_tile_aside(const struct job *job, ft_tile_fn *run, struct ft_tile *t, const struct place *at,
                            size_t width, float *aside) {
-    const float *in = NULL;
-    size_t in_row = job->ld_partial, in_col = 1;
-    if (!at->first) {
-        in = job->partial + (at->i - job->m0) * job->ld_partial + (at->j - job->n0);
-    } else if (job->p.accumulate) {
-        in = job->p.c + at->i * job->c_row + at->j * job->c_col;
-        in_row = job->c_row;
-        in_col = job->c_col;
+    struct resting in = resting(job, at, at->from), out = resting(job, at, at->to);
+    bool empty = starts_empty(job, at);
+    for (size_t i = 0; i < at->rows && !empty; i++) {
+        for (size_t j = 0; j < at->columns; j++) aside[i * width + j] = in.at[i * in.row + j * in.col];
+        for (size_t j = at->columns; j < width; j++) aside[i * width + j] = 0.0f;
     }
-    if (in) {
-        for (size_t i = 0; i < at->rows; i++) {
-            for (size_t j = 0; j < at->columns; j++) aside[i * width + j] = in[i * in_row + j * in_col];
-            for (size_t j = at->columns; j < width; j++) aside[i * width + j] = 0.0f;
-        }
-    }
-    t->in = in ? aside : NULL;
+    t->in = empty ? NULL : aside;
     t->out = aside;
     t->ld_in = t->ld_out = width;
     t->scale = 1.0f;
@@ -114,8 +134,8 @@ static void run_tile_aside(const struct job *job, ft_tile_fn *run, struct ft_til
     for (size_t i = 0; i < at->rows; i++)
         for (size_t j = 0; j < at->columns; j++) {
             float value = aside[i * width + j];
-            if (at->last) finish_element(job, at->i + i, at->j + j, value);
-            else job->partial[(at->i + i - job->m0) * job->ld_partial + (at->j + j - job->n0)] = value;
+            if (at->to == IN_C) finish_element(job, at->i + i, at->j + j, value);
+            else out.at[i * out.row + j * out.col] = value;
         }
 }
 
@@ -127,15 +147,15 @@ static void run_tile(const struct job *job, ft_tile_fn *run, struct ft_tile *t, 
         run_tile_aside(job, run, t, at, width, aside);
         return;
     }
-    float *c = p->c + at->i * job->c_row + at->j;
-    float *partial = job->partial + (at->i - job->m0) * job->ld_partial + (at->j - job->n0);
-    t->in = !at->first ? partial : p->accumulate ? c : NULL;
-    t->ld_in = at->first ? job->c_row : job->ld_partial;
-    t->out = at->last ? c : partial;
-    t->ld_out = at->last ? job->c_row : job->ld_partial;
-    t->scale = at->last ? p->scale : 1.0f;
-    t->bias = at->last && p->bias ? p->bias + at->j : NULL;
-    t->add = at->last && p->add ? p->add + at->i * p->ld_add + at->j : NULL;
+    struct resting in = resting(job, at, at->from), out = resting(job, at, at->to);
+    bool last = at->to == IN_C;
+    t->in = starts_empty(job, at) ? NULL : in.at;
+    t->ld_in = in.row;
+    t->out = out.at;
+    t->ld_out = out.row;
+    t->scale = last ? p->scale : 1.0f;
+    t->bias = last && p->bias ? p->bias + at->j : NULL;
+    t->add = last && p->add ? p->add + at->i * p->ld_add + at->j : NULL;
     t->ld_add = p->ld_add;
     run(t);
 }
@@ -175,20 +195,22 @@ static void place_a(const struct job *job, const struct block *b, size_t i, cons
     }
 }
 
-/* B's part of the tiles of the panel at column j; returns the kernels for them. A narrow panel is widened
+/* The rows [k0, k1) of B's panel at column j. */
+static const void *panel_of_b(const struct job *job, const struct block *b, size_t j) {
+    const struct ft_packed *packed = job->p.packed;
+    if (!packed) return job->exec->shared + (j - job->n0) * (job->k1 - job->k0) + (b->k0 - job->k0) * job->nr;
+    return (const unsigned char *)packed->data + (j * packed->k + b->k0 * job->nr) * ft_dtype_size(packed->dtype);
+}
+
+/* B's part of the tiles of the panel at column j; returns the kernels for them. A panel in BF16 is widened
  * once when more than one tile will read it. */
 static ft_tile_fn *const *place_b(const struct job *job, const struct block *b, size_t j, float *widened,
                                   struct ft_tile *t) {
     const struct ft_packed *packed = job->p.packed;
-    size_t terms = packed ? packed->k : job->k1 - job->k0, k = b->k0 - (packed ? 0 : job->k0);
-    size_t at = (j - (packed ? 0 : job->n0)) * terms + k * job->nr;
+    t->b = panel_of_b(job, b, j);
     t->b_step = job->nr;
-    t->b_panel = job->nr * terms;
-    if (!packed || packed->dtype == FT_F32) {
-        t->b = (packed ? (const float *)packed->data : job->exec->shared) + at;
-        return job->tiles;
-    }
-    t->b = (const uint16_t *)packed->data + at;
+    t->b_panel = job->nr * (packed ? packed->k : job->k1 - job->k0);
+    if (!packed || packed->dtype == FT_F32) return job->tiles;
     if (b->i1 - b->i0 <= job->mr) return job->isa->strided_bf16;
     job->isa->widen(widened, t->b, (b->k1 - b->k0) * job->nr);
     t->b = widened;
@@ -198,7 +220,7 @@ static ft_tile_fn *const *place_b(const struct job *job, const struct block *b, 
 /* Up to FT_WIDE_ROWS rows of C: several panels a tile, so that enough chains are in flight. Returns the first
  * column that is left over. */
 static size_t run_wide(const struct job *job, const struct block *b, const float *packed_a, struct ft_tile *t,
-                       struct place *at, float *aside) {
+                       struct place *at, float *strip, float *aside) {
     size_t rows = b->i1 - b->i0, j = b->j0;
     if (job->tiles == job->isa->narrow || rows > FT_WIDE_ROWS) return j;
     bool narrow_b = job->p.packed && job->p.packed->dtype == FT_BF16;
@@ -209,6 +231,7 @@ static size_t run_wide(const struct job *job, const struct block *b, const float
         (void)place_b(job, b, j, NULL, t);
         at->i = b->i0;
         at->j = j;
+        at->strip = strip + (j - b->j0);
         at->rows = rows;
         at->columns = width;
         run_tile(job, run, t, at, width, aside);
@@ -220,13 +243,21 @@ static void run_block(const struct job *job, const struct block *b, unsigned wor
     const float *packed_a = a_scratch(job, worker);
     float *aside = tile_scratch(job, worker);
     struct ft_tile t = {.k = b->k1 - b->k0};
-    struct place at = {.first = b->k0 == 0, .last = b->k1 == job->p.k};
-    for (size_t j = run_wide(job, b, packed_a, &t, &at, aside); j < b->j1; j += job->nr) {
+    struct place at = {.from = b->k0 == 0 ? IN_C : b->k0 == job->k0 ? IN_PARTIAL : IN_STRIP,
+                       .to = b->k1 == job->p.k ? IN_C : b->k1 == job->k1 ? IN_PARTIAL : IN_STRIP};
+    float *strip = strip_scratch(job, worker);
+    size_t bytes = job->p.packed ? ft_dtype_size(job->p.packed->dtype) : sizeof(float);
+    /* each tile fetches its share of the next panel of B into L2 */
+    size_t lines = ceil_div((b->k1 - b->k0) * job->nr * bytes, ceil_div(b->i1 - b->i0, job->mr) * FT_ALIGN);
+    for (size_t j = run_wide(job, b, packed_a, &t, &at, strip, aside); j < b->j1; j += job->nr) {
         ft_tile_fn *const *tiles = place_b(job, b, j, b_scratch(job, worker), &t);
         at.j = j;
         at.columns = least(job->nr, b->j1 - j);
+        const char *ahead = panel_of_b(job, b, j + job->nr < b->j1 ? j + job->nr : j);
         for (size_t i = b->i0; i < b->i1; i += job->mr) {
+            for (size_t line = 0; line < lines; line++, ahead += FT_ALIGN) __builtin_prefetch(ahead, 0, 2);
             at.i = i;
+            at.strip = strip + (i - b->i0) * job->isa->strip + (j - b->j0);
             at.rows = least(job->mr, b->i1 - i);
             place_a(job, b, i, packed_a, &t);
             run_tile(job, tiles[at.rows], &t, &at, job->nr, aside);
@@ -312,7 +343,7 @@ static size_t partition(struct job *job, size_t mc) {
 
 static void run_chunk(struct job *job, bool pack) {
     size_t m = job->m1 - job->m0, n = job->n1 - job->n0, k = job->k1 - job->k0;
-    size_t tasks = partition(job, job->pack_a ? job->isa->mc / job->mr * job->mr : job->isa->mc);
+    size_t tasks = partition(job, job->isa->mc / job->mr * job->mr);
     job->pack_tasks = 0;
     atomic_store_explicit(&job->packed, 0, memory_order_relaxed);
     if (pack && k) job->pack_tasks = ceil_div(n, PACK_PANELS * job->nr) * ceil_div(k, PACK_K);
@@ -385,7 +416,7 @@ static struct chunks choose_chunks(struct job *job, bool rest_in_c) {
         c.k = least(ceil_div(blocks, ceil_div(c.k, A_TERMS)), A_TERMS / job->kc) * job->kc;
     }
     if (!p->packed && c.k) c.n = least(c.n, FT_GEMM_SHARED / c.k / job->nr * job->nr);
-    if (!rest_in_c && job->kc < p->k) {
+    if (!rest_in_c && c.k < p->k) {
         c.n = least(c.n, 64 * job->nr);
         c.m = least(p->m, FT_GEMM_PARTIAL / c.n / job->mr * job->mr);
     }

@@ -88,6 +88,9 @@ FT_INLINE void tile(const struct ft_tile *t, const size_t rows, const size_t vec
     FT_UNINITIALIZED const float *a[TILE_ROWS];
     FT_UNROLL for (size_t i = 0; i < rows; i++) a[i] = t->a + i * a_row;
 
+    /* The driver goes down a column of tiles: the next one's part of C arrives while this one computes. */
+    FT_UNROLL for (size_t i = 0; i < rows; i++) __builtin_prefetch(t->out + (rows + i) * t->ld_out, 1);
+
     size_t k = 0;
     for (; k + 4 <= terms; k += 4)
         FT_UNROLL for (size_t u = 0; u < 4; u++)

@@ -17,9 +17,12 @@
 #include <immintrin.h>
 #endif
 
+static unsigned threads = 1;
+
+/* One thread: its processor time, so that other load on the machine counts less. */
 static double now(void) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -146,14 +149,13 @@ static void run_blas(const struct bench *bench, const struct shape *s, enum kind
 
 static void run_case(const struct bench *bench, const struct shape *s, enum kind kind) {
     double flops = 2.0 * (double)s->m * (double)s->n * (double)s->k, ours = 1e9, theirs = 1e9;
-    unsigned threads = ft_exec_threads(bench->exec);
     struct ft_packed packed = {.data = bench->packed, .k = s->k, .n = s->n};
     if (kind == PACKED_BF16) packed.dtype = FT_BF16;
     struct ft_operand b = {kind == PACKED_BF16 ? (const void *)bench->b16 : bench->b, packed.dtype, 1, s->k};
     if (kind == PACKED || kind == PACKED_BF16) ft_pack(bench->exec, &packed, &b);
     size_t inner = (size_t)(1.0 + 2e7 / flops);
-    double end = now() + bench->seconds;
-    for (int round = 0; round < 5 || now() < end; round++) {
+    double begin = now();
+    for (int round = 0; round < 5 || now() < begin + bench->seconds; round++) {
         double start = now();
         for (size_t i = 0; i < inner; i++) run_ours(bench, s, kind, &packed);
         ours = fmin(ours, (now() - start) / (double)inner);
@@ -215,7 +217,7 @@ int main(int argc, char **argv) {
     bench.peak = peak(isa);
     printf("ft %s, FMA peak %.1f GFLOP/s a thread; OpenBLAS %s, core %s\n", ft_isa_name(isa), bench.peak,
            blas.config ? blas.config() : "absent", blas.core ? blas.core() : "-");
-    for (unsigned threads = 1; threads <= 2; threads++) {
+    for (; threads <= 2; threads++) {
         if (ft_exec_new_isa(&bench.exec, threads, isa, &error)) {
             fprintf(stderr, "%s\n", error.message);
             return 2;
