@@ -21,12 +21,14 @@ struct ft_boilerplate {
     size_t count;
 };
 
-enum ft_status ft_boilerplate_new(struct ft_boilerplate **boilerplate, struct ft_error *error) {
-    enum ft_status status = ft_alloc(boilerplate, 1, sizeof **boilerplate, error);
+enum ft_status ft_boilerplate_new(struct ft_boilerplate **out, struct ft_error *error) {
+    struct ft_boilerplate *boilerplate;
+    enum ft_status status = ft_alloc(&boilerplate, 1, sizeof *boilerplate, error);
     if (status) return status;
-    (*boilerplate)->limit = UINT64_MAX;
-    status = ft_alloc(&(*boilerplate)->sample, SAMPLE_MAX, sizeof *(*boilerplate)->sample, error);
-    if (status) free(*boilerplate);
+    boilerplate->limit = UINT64_MAX;
+    status = ft_alloc(&boilerplate->sample, SAMPLE_MAX, sizeof *boilerplate->sample, error);
+    if (status) free(boilerplate);
+    else *out = boilerplate;
     return status;
 }
 

@@ -14,12 +14,14 @@
 /* Labels with fewer records than this, or this many times fewer than the most frequent one, are hard to learn. */
 enum { LABEL_FEW = 10, LABEL_IMBALANCE = 10 };
 
-enum ft_status ft_lint_new(struct ft_lint **lint, const struct ft_lint_options *options, struct ft_error *error) {
-    enum ft_status status = ft_alloc(lint, 1, sizeof **lint, error);
+enum ft_status ft_lint_new(struct ft_lint **out, const struct ft_lint_options *options, struct ft_error *error) {
+    struct ft_lint *lint;
+    enum ft_status status = ft_alloc(&lint, 1, sizeof *lint, error);
     if (status) return status;
-    (*lint)->options = *options;
-    status = ft_boilerplate_new(&(*lint)->boilerplate, error);
-    if (status) ft_lint_free(*lint);
+    lint->options = *options;
+    status = ft_boilerplate_new(&lint->boilerplate, error);
+    if (status) ft_lint_free(lint);
+    else *out = lint;
     return status;
 }
 

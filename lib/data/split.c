@@ -87,12 +87,14 @@ enum ft_status ft_split_shares(const char *text, uint32_t share[FT_SPLIT_PARTS],
 
 /* --- records come in ---------------------------------------------------------------------------------------- */
 
-enum ft_status ft_split_new(struct ft_split **split, const struct ft_split_options *options, struct ft_error *error) {
-    enum ft_status status = ft_alloc(split, 1, sizeof **split, error);
+enum ft_status ft_split_new(struct ft_split **out, const struct ft_split_options *options, struct ft_error *error) {
+    struct ft_split *split;
+    enum ft_status status = ft_alloc(&split, 1, sizeof *split, error);
     if (status) return status;
-    (*split)->options = *options;
-    status = ft_boilerplate_new(&(*split)->boilerplate, error);
-    if (status) ft_split_free(*split);
+    split->options = *options;
+    status = ft_boilerplate_new(&split->boilerplate, error);
+    if (status) ft_split_free(split);
+    else *out = split;
     return status;
 }
 
