@@ -105,6 +105,12 @@ $(B)/bin/%: $(B)/cmd/%.o $(B)/libft.a
 	$(say) LD $@
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
+# Preloaded by tests/fault/fault.t; sanitizers bring an allocator of their own.
+$(B)/tests/fault/fault.so: tests/fault/fault.c
+	@mkdir -p $(@D)
+	$(say) LD $@
+	$(Q)$(CC) -std=c17 -O1 -fPIC -shared $(WARN) -o $@ $< -ldl
+
 # A fuzz target links with libFuzzer (make fuzz), or with a main that replays its corpus.
 ifneq ($(findstring fuzzer,$(SAN)),)
 FUZZ_MAIN  :=
@@ -124,9 +130,9 @@ $(B)/tests/%: $(B)/tests/%.o $(B)/libft.a
 -include $(LIB_OBJ:.o=.d) $(CMD:%=$(B)/cmd/%.d) $(TEST_BIN:=.d) $(HELPERS:=.d) $(FUZZ:=.d)
 
 # --- tests -----------------------------------------------------------------------------------------------
-CLI_TESTS := $(sort $(wildcard tests/cli/*.t tests/golden/*.t))
+CLI_TESTS := $(sort $(wildcard tests/cli/*.t tests/fault/*.t tests/golden/*.t))
 
-tests: $(TEST_BIN) $(HELPERS) $(FUZZ)
+tests: $(TEST_BIN) $(HELPERS) $(FUZZ) $(if $(SAN),,$(B)/tests/fault/fault.so)
 check: all tests ## the quick suite (TAP through prove)
 	FT_BIN=$(abspath $(B)/bin) FT_BUILD=$(abspath $(B)) prove $(PROVEFLAGS) -e '' $(TEST_BIN) $(CLI_TESTS)
 check-long: $(B)/tests/kernel/elementary ## elementary functions over all 2^32 inputs (half an hour)
