@@ -43,7 +43,7 @@ void ft_example_encoder_free(struct ft_example_encoder *encoder); /* NULL is fin
 enum ft_status ft_example_encode(struct ft_example_encoder *encoder, const struct ft_record *record,
                                  struct ft_example *example, struct ft_error *error);
 
-/* The ids that generation begins with, appended: of a prompt, or (turns > 0) of messages that an answer is wanted to.
+/* The ids that generation begins with, put into the empty list `ids`: of a prompt, or (turns > 0) of messages that an answer is wanted to.
  * The same ids as ft_example_encode gives before the answer. */
 enum ft_status ft_example_prompt(struct ft_example_encoder *encoder, const char *prompt, const struct ft_turn *turn,
                                  size_t turns, struct ft_ids *ids, struct ft_error *error);

@@ -10,7 +10,7 @@ struct ft_example_encoder {
     struct ft_encoder *encoder;
     enum ft_loss loss;
     struct ft_buffer text; /* the segment being laid out */
-    struct ft_ids ids;     /* its ids */
+    struct ft_ids begin;   /* the special tokens before a text */
 };
 
 void ft_example_release(struct ft_example *example) {
@@ -27,6 +27,7 @@ enum ft_status ft_example_encoder_new(struct ft_example_encoder **out, const str
     encoder->tokenizer = tokenizer;
     encoder->loss = loss;
     status = ft_encoder_new(&encoder->encoder, tokenizer, error);
+    if (!status) status = ft_encode(encoder->encoder, "", 0, FT_ENCODE_BEGIN, &encoder->begin, error);
     if (status) ft_example_encoder_free(encoder);
     else *out = encoder;
     return status;
@@ -36,28 +37,28 @@ void ft_example_encoder_free(struct ft_example_encoder *encoder) {
     if (!encoder) return;
     ft_encoder_free(encoder->encoder);
     ft_buffer_release(&encoder->text);
-    ft_ids_release(&encoder->ids);
+    ft_ids_release(&encoder->begin);
     free(encoder);
 }
 
 /* --- segments -------------------------------------------------------------------------------------------- */
 
-/* A text that begins with the token that the tokenizer would put before it has it already. */
-static bool begins_doubled(const struct ft_ids *with, const struct ft_ids *without) {
-    return with->count > without->count && without->count && with->id[0] == without->id[0];
-}
-
-/* Appends a segment's ids: the first of a row, or one that goes on. */
-static enum ft_status put_text(struct ft_example_encoder *encoder, bool first, const char *text, struct ft_ids *ids,
+/* Appends a segment's ids. The first of a row comes behind the special tokens, but for a text that begins with the
+ * same token and so has it already; *special says how many were put (0 for later segments). */
+static enum ft_status put_text(struct ft_example_encoder *encoder, const char *text, struct ft_ids *ids, size_t *special,
                                struct ft_error *error) {
+    const struct ft_ids *begin = &encoder->begin;
     size_t length = strlen(text);
-    if (!first) return ft_encode(encoder->encoder, text, length, FT_ENCODE_CONTINUE, ids, error);
-    encoder->ids.count = 0;
-    enum ft_status status = ft_encode(encoder->encoder, text, length, 0, &encoder->ids, error);
-    if (!status) status = ft_encode(encoder->encoder, text, length, FT_ENCODE_BEGIN, ids, error);
-    if (status || !begins_doubled(ids, &encoder->ids)) return status;
-    memcpy(ids->id, encoder->ids.id, encoder->ids.count * sizeof *ids->id);
-    ids->count = encoder->ids.count;
+    *special = 0;
+    if (ids->count) return ft_encode(encoder->encoder, text, length, FT_ENCODE_CONTINUE, ids, error);
+    enum ft_status status = ft_encode(encoder->encoder, text, length, FT_ENCODE_BEGIN, ids, error);
+    if (status || !begin->count) return status;
+    if (ids->count > begin->count && ids->id[begin->count] == begin->id[0]) {
+        ids->count -= begin->count;
+        memmove(ids->id, ids->id + begin->count, ids->count * sizeof *ids->id);
+    } else {
+        *special = begin->count;
+    }
     return FT_OK;
 }
 
@@ -74,38 +75,38 @@ static enum ft_status put_stop(struct ft_example_encoder *encoder, struct ft_ids
     return status;
 }
 
-/* Gives all ids from the last weight on the weight `weight`. */
-static enum ft_status put_weights(struct ft_example *example, size_t from, float weight, struct ft_error *error) {
-    size_t count = example->ids.count;
-    enum ft_status status = ft_grow(&example->weight, &example->weight_capacity, count, sizeof *example->weight, SIZE_MAX / 8,
+/* Gives the ids [from, to) a weight; nothing predicts the first of a row. */
+static enum ft_status put_weights(struct ft_example *example, size_t from, size_t to, float weight, struct ft_error *error) {
+    enum ft_status status = ft_grow(&example->weight, &example->weight_capacity, to, sizeof *example->weight, SIZE_MAX / 8,
                                     "weights", error);
-    for (size_t i = from; i < count && !status; i++) example->weight[i] = i ? weight : 0.0f;
+    for (size_t i = from; i < to && !status; i++) example->weight[i] = i ? weight : 0.0f;
     return status;
 }
 
 static enum ft_status put_given(struct ft_example_encoder *encoder, const char *text, struct ft_example *example,
                                 struct ft_error *error) {
-    size_t from = example->ids.count;
-    enum ft_status status = put_text(encoder, from == 0, text, &example->ids, error);
-    return status ? status : put_weights(example, from, encoder->loss == FT_LOSS_ALL, error);
+    size_t from = example->ids.count, special;
+    enum ft_status status = put_text(encoder, text, &example->ids, &special, error);
+    return status ? status : put_weights(example, from, example->ids.count, encoder->loss == FT_LOSS_ALL, error);
 }
 
-static enum ft_status put_said(struct ft_example_encoder *encoder, bool first, const char *text, float weight,
-                               struct ft_example *example, struct ft_error *error) {
-    size_t from = example->ids.count;
-    enum ft_status status = put_text(encoder, first, text, &example->ids, error);
+static enum ft_status put_said(struct ft_example_encoder *encoder, const char *text, float weight, struct ft_example *example,
+                               struct ft_error *error) {
+    size_t from = example->ids.count, special;
+    enum ft_status status = put_text(encoder, text, &example->ids, &special, error);
     if (!status) status = put_stop(encoder, &example->ids, error);
-    return status ? status : put_weights(example, from, weight, error);
+    if (!status) status = put_weights(example, from, from + special, encoder->loss == FT_LOSS_ALL, error);
+    if (!status) status = put_weights(example, from + special, example->ids.count, weight, error);
+    if (!example->prompt) example->prompt = from + special;
+    return status;
 }
 
 /* --- layouts --------------------------------------------------------------------------------------------- */
 
 static enum ft_status encode_pair(struct ft_example_encoder *encoder, const struct ft_record *record,
                                   struct ft_example *example, struct ft_error *error) {
-    bool first = !*record->prompt;
-    enum ft_status status = first ? FT_OK : put_given(encoder, record->prompt, example, error);
-    example->prompt = example->ids.count;
-    return status ? status : put_said(encoder, first, record->completion, 1, example, error);
+    enum ft_status status = *record->prompt ? put_given(encoder, record->prompt, example, error) : FT_OK;
+    return status ? status : put_said(encoder, record->completion, 1, example, error);
 }
 
 static bool is_assistant(const struct ft_turn *turn) { return strcmp(turn->role, "assistant") == 0; }
@@ -134,11 +135,10 @@ static enum ft_status encode_turns(struct ft_example_encoder *encoder, const str
     while (at < turns && !status) {
         status = lay_out(encoder, record->turn, turns, &at, error);
         if (!status) status = put_given(encoder, encoder->text.data, example, error);
-        if (!example->prompt) example->prompt = example->ids.count;
         ft_buffer_clear(&encoder->text);
         if (!status) status = ft_buffer_printf(&encoder->text, error, " %s", record->turn[at].content);
         float weight = record->turn[at].weight;
-        if (!status) status = put_said(encoder, false, encoder->text.data, weight, example, error);
+        if (!status) status = put_said(encoder, encoder->text.data, weight, example, error);
         ft_buffer_clear(&encoder->text);
         if (!status) status = ft_buffer_string(&encoder->text, "\n", error);
         at++;
@@ -162,8 +162,9 @@ enum ft_status ft_example_encode(struct ft_example_encoder *encoder, const struc
 
 enum ft_status ft_example_prompt(struct ft_example_encoder *encoder, const char *prompt, const struct ft_turn *turn,
                                  size_t turns, struct ft_ids *ids, struct ft_error *error) {
-    if (!turns) return put_text(encoder, true, prompt, ids, error);
     struct ft_example example = {0};
+    size_t special;
+    if (!turns) return put_text(encoder, prompt, ids, &special, error);
     size_t at = 0;
     enum ft_status status = refuse_template(encoder, error);
     ft_buffer_clear(&encoder->text);
@@ -173,7 +174,7 @@ enum ft_status ft_example_prompt(struct ft_example_encoder *encoder, const char 
         if (status || at == turns) break;
         ft_buffer_clear(&encoder->text);
         status = ft_buffer_printf(&encoder->text, error, " %s", turn[at++].content);
-        if (!status) status = put_said(encoder, false, encoder->text.data, 0, &example, error);
+        if (!status) status = put_said(encoder, encoder->text.data, 0, &example, error);
         ft_buffer_clear(&encoder->text);
         if (!status) status = ft_buffer_string(&encoder->text, "\n", error);
     }
