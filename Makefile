@@ -146,6 +146,14 @@ fuzz-run: $(FUZZ)
 	    -artifact_prefix=$(B)/finding-$$n- $(B)/corpus/$$n tests/fuzz/corpus/$$n; done
 .PHONY: tests check check-long fuzz fuzz-run
 
+check-asan: ## the quick suite under AddressSanitizer and UBSan
+	$(MAKE) B=build-asan SAN=address,undefined OPT=-O1 check
+check-tsan: ## the quick suite under ThreadSanitizer
+	$(MAKE) B=build-tsan SAN=thread OPT=-O1 check
+check-clang: ## the quick suite built by clang
+	$(MAKE) B=build-clang CC=clang check
+.PHONY: check-asan check-tsan check-clang
+
 # --- installation and the rest ---------------------------------------------------------------------------
 DEPS := gcc make libc6-dev libcjson-dev libsodium-dev libxxhash-dev libpcre2-dev libutf8proc-dev libzstd-dev perl gnuplot-nox
 
