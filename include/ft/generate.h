@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Completions for many prompts, greedy or sampled, through one decoder. Prompts wait for a free slot, so short
+ * and long ones share the work; which slots a prompt meets cannot change its completion (the decoder's logits
+ * depend on its own sequence alone, and sampling is counted by record and position).
+ */
+#ifndef FT_GENERATE_H
+#define FT_GENERATE_H
+
+#include "ft/error.h"
+#include "ft/exec.h"
+#include "ft/model.h"
+#include "ft/rng.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* temperature 0: the most probable token, the lowest id of equals. Otherwise, in binary64: candidates sorted by
+ * (logit descending, id ascending), the first top_k of them (0: all), weights exp((logit - max) / temperature), the shortest
+ * prefix whose weight reaches top_p of the sum (1: all), and from it the token at uniform number `position` of
+ * (seed, FT_RNG_SAMPLE, step = record number). */
+struct ft_sampling {
+    double temperature, top_p;
+    size_t top_k;
+    uint64_t seed;
+};
+
+struct ft_prompt {
+    const uint32_t *ids;
+    size_t count;      /* >= 1 */
+    size_t max_tokens; /* of the completion, the stop token included */
+};
+
+struct ft_completion {
+    uint32_t *ids; /* without the stop token; belongs to ft_completions */
+    size_t count;
+    bool stopped; /* ended by a stop token, not by max_tokens or the context's end */
+};
+
+struct ft_completions {
+    struct ft_completion *item; /* [count], in the order of the prompts */
+    size_t count;
+    uint32_t *ids; /* backing store */
+};
+
+struct ft_generate {
+    struct ft_model *model;
+    struct ft_exec *exec;
+    const struct ft_prompt *prompts;
+    size_t count;
+    const uint32_t *stop; /* ids that end a completion */
+    size_t stops;
+    struct ft_sampling sampling;
+    size_t slots;  /* sequences at once; 0: chosen */
+    uint64_t first_record; /* number of prompts[0], for sampling */
+    void (*progress)(void *arg, size_t done); /* after each finished completion; may be NULL */
+    void *arg;
+};
+
+/* FT_LIMIT naming the prompt when one does not fit the model's context. *out is owned by the caller on success. */
+enum ft_status ft_generate(const struct ft_generate *job, struct ft_completions *out, struct ft_error *error);
+void ft_completions_release(struct ft_completions *completions);
+
+#endif
