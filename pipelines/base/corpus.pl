@@ -9,6 +9,7 @@ use JSON::PP;
 
 my $LIMIT = 900;
 my $json  = JSON::PP->new->utf8->canonical;
+my $plain = JSON::PP->new->allow_nonref; # characters, not bytes
 my $data  = shift // die "usage: corpus.pl DATA\n";
 my %seen;
 
@@ -49,6 +50,23 @@ sub dialogue {
     record($group, [@part]) if @part > 1;
 }
 
+# What a user's turn made the order system do, as a JSON answer: the model should have seen JSON once.
+sub calls {
+    my ($group, $utterance) = @_;
+    my ($call, @answer) = ('');
+    for (@{ $utterance->{annotations} }) {
+        $call = $_->{value} if $_->{name} eq 'api_call';
+        next unless $_->{name} eq 'request';
+        my $request = eval { $plain->decode($_->{value}) };
+        next unless ref $request eq 'HASH';
+        push @answer, join ', ', qq("call": ) . $plain->encode($call),
+            map { $plain->encode($_) . ': ' . $plain->encode("$request->{$_}") } sort grep { !ref $request->{$_} } keys %$request;
+    }
+    my $text = clean($utterance->{text});
+    return unless @answer && $text ne '';
+    record($group, [ { role => 'user', content => $text }, { role => 'assistant', content => "{$answer[0]}" } ]);
+}
+
 for my $name (qw(train dev test)) {
     open my $in, '<', "$data/sgd/$name.jsonl" or die "$data/sgd/$name.jsonl: $!\n";
     while (<$in>) {
@@ -63,5 +81,6 @@ for my $file (sort glob "$data/taskmaster4/data_*.json") {
     for my $d (@{ $json->decode(<$in>) }) {
         dialogue("tm4-$d->{conversation_id}",
             map { [ $_->{speaker} eq 'user' ? 'user' : 'assistant', $_->{text} ] } @{ $d->{utterances} });
+        calls("tm4-$d->{conversation_id}", $_) for grep { $_->{speaker} eq 'user' } @{ $d->{utterances} };
     }
 }
