@@ -5,6 +5,8 @@
  */
 #include "attention.h"
 
+#include "kernels.h"
+
 #include "ft/elementary.h"
 
 #include <math.h>
@@ -90,9 +92,10 @@ static size_t kv_offset(const struct ft_attention *at, const struct ft_attention
     return doc->key_row * at->ld_kv + g * at->head_dim;
 }
 
-void ft_attention_forward_unit(const struct ft_attention *at, const struct ft_attention_document *doc, size_t g,
-                               const float *q, const float *k, const float *v, float *o, float *row_max,
-                               float *row_sum, float *scratch) {
+static void forward_unit(const struct ft_attention *at, const struct ft_kernels *kernels,
+                         const struct ft_attention_document *doc, size_t g, const float *q, const float *k,
+                         const float *v, float *o, float *row_max, float *row_sum, float *scratch) {
+    (void)kernels;
     size_t group = at->n_head / at->n_kv, kv = kv_offset(at, doc, g);
     for (size_t h = g * group; h < (g + 1) * group; h++)
         for (size_t i = 0; i < doc->query_count; i++) {
@@ -124,10 +127,11 @@ static void backward_row(const struct ft_attention *at, const struct row *row, c
     }
 }
 
-void ft_attention_backward_unit(const struct ft_attention *at, const struct ft_attention_document *doc, size_t g,
-                                const float *q, const float *k, const float *v, const float *o, const float *row_max,
-                                const float *row_sum, const float *d_o, float *dq, float *dk, float *dv,
-                                float *scratch) {
+static void backward_unit(const struct ft_attention *at, const struct ft_kernels *kernels,
+                          const struct ft_attention_document *doc, size_t g, const float *q, const float *k,
+                          const float *v, const float *o, const float *row_max, const float *row_sum, const float *d_o,
+                          float *dq, float *dk, float *dv, float *scratch) {
+    (void)kernels;
     size_t group = at->n_head / at->n_kv, kv = kv_offset(at, doc, g);
     for (size_t j = 0; j < doc->key_count; j++)
         for (size_t d = 0; d < at->head_dim; d++) dk[kv + j * at->ld_kv + d] = dv[kv + j * at->ld_kv + d] = 0.0f;
@@ -138,6 +142,8 @@ void ft_attention_backward_unit(const struct ft_attention *at, const struct ft_a
                          d_o + row.o, dq + row.q, dk + kv, dv + kv, scratch);
         }
 }
+
+const struct ft_attention_isa ft_attention_scalar = {forward_unit, backward_unit};
 
 static float *heap_scores(const struct ft_attention *at) {
     size_t most = 1;
@@ -153,7 +159,7 @@ void ft_attention_forward_reference(const struct ft_attention *at, const float *
     float *s = heap_scores(at);
     for (size_t n = 0; n < at->n_document; n++)
         for (size_t g = 0; g < at->n_kv; g++)
-            ft_attention_forward_unit(at, &at->document[n], g, q, k, v, o, row_max, row_sum, s);
+            forward_unit(at, NULL, &at->document[n], g, q, k, v, o, row_max, row_sum, s);
     free(s);
 }
 
@@ -163,6 +169,6 @@ void ft_attention_backward_reference(const struct ft_attention *at, const float 
     float *s = heap_scores(at);
     for (size_t n = 0; n < at->n_document; n++)
         for (size_t g = 0; g < at->n_kv; g++)
-            ft_attention_backward_unit(at, &at->document[n], g, q, k, v, o, row_max, row_sum, d_o, dq, dk, dv, s);
+            backward_unit(at, NULL, &at->document[n], g, q, k, v, o, row_max, row_sum, d_o, dq, dk, dv, s);
     free(s);
 }
