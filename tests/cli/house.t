@@ -31,7 +31,7 @@ for my $file (glob 'lib/*/*.c lib/*/*.h') {
     $layer_of{$module} //= $layer;
 }
 # Header-only contracts.
-$layer_of{$_} = 'kernel' for qw(rows);
+@layer_of{qw(rows utf8)} = qw(kernel io);
 
 my @bad;
 for my $file (glob 'lib/*/*.[ch] include/ft/*.h cmd/*.[ch]') {
