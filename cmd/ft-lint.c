@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * ft-lint: the data doctor. */
 #include "ft/commit.h"
+#include "ft/config.h"
+#include "ft/example.h"
 #include "ft/file.h"
 #include "ft/lint.h"
 #include "ft/options.h"
 #include "ft/progress.h"
+#include "ft/safetensors.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,11 +15,14 @@
 
 struct job {
     struct ft_lint_options options;
-    const char *fix, *format_name, *label, *group;
+    const char *model, *fix, *format_name, *label, *group;
     enum ft_record_format format;
     bool json;
     size_t shown;
     struct ft_lint *lint;
+    struct ft_tokenizer *tokenizer; /* with a model */
+    struct ft_example_encoder *encoder;
+    struct ft_example example;
     FILE *copy; /* of standard input, which is wanted twice */
     char copy_path[32];
     /* For --fix: what became of each line, and which of its records come first. */
@@ -104,6 +110,24 @@ static enum ft_status mark_line(struct job *job, bool usable, struct ft_error *e
     return status;
 }
 
+/* Tokens of the present record as ft-tokenize makes them; one that it would refuse is a finding. */
+static enum ft_status count_tokens(struct reader *reader, struct ft_lint_counts *counts, struct ft_error *error) {
+    struct job *job = reader->job;
+    struct ft_example *example = &job->example;
+    uint32_t bos;
+    enum ft_status status = ft_example_encode(job->encoder, &reader->record, example, error);
+    if (status == FT_FORMAT || status == FT_UNSUPPORTED)
+        return ft_lint_note(job->lint, FT_LINT_ERROR, "not_tokenizable", reader->record.line, error, "%s",
+                            bare_message(reader, error->message));
+    if (status) return status;
+    counts->tokens = example->ids.count;
+    for (size_t i = 0; i < example->ids.count; i++) counts->supervised += example->weight[i] > 0.0f;
+    if (ft_tokenizer_bos(job->tokenizer, &bos) && example->ids.count > 1 && example->ids.id[0] == bos && example->ids.id[1] == bos)
+        return ft_lint_note(job->lint, FT_LINT_WARNING, "doubled_bos", reader->record.line, error,
+                            "the text brings a second token that begins a sequence");
+    return FT_OK;
+}
+
 static enum ft_status look(struct reader *reader, struct ft_error *error) {
     struct job *job = reader->job;
     struct ft_lint_counts counts = {0};
@@ -112,7 +136,8 @@ static enum ft_status look(struct reader *reader, struct ft_error *error) {
     if (broken)
         status = ft_lint_broken(job->lint, reader->record.problem, ft_lines_number(reader->lines),
                                 bare_message(reader, error->message), error);
-    else if (!status) status = ft_lint_add(job->lint, &reader->record, &reader->shingles, &counts, error);
+    else if (!status && job->encoder) status = count_tokens(reader, &counts, error);
+    if (!status && !broken) status = ft_lint_add(job->lint, &reader->record, &reader->shingles, &counts, error);
     if (!status && job->fix) status = mark_line(job, !broken, error);
     return status;
 }
@@ -207,9 +232,43 @@ static enum ft_status report(const struct job *job, struct ft_error *error) {
     return status;
 }
 
+/* What the model says about size: its longest document, and its number of parameters. A bare tokenizer.json says
+ * neither. */
+static enum ft_status size_up(struct job *job, struct ft_error *error) {
+    struct ft_config config;
+    struct ft_safetensors *weights = NULL;
+    if (!ft_path_is_directory(job->model)) return FT_OK;
+    enum ft_status status = ft_config_read(&config, job->model, error);
+    if (!status) status = ft_safetensors_open(&weights, job->model, error);
+    if (status) return status;
+    if (!job->options.max_tokens) job->options.max_tokens = config.positions;
+    for (size_t i = 0; i < ft_safetensors_count(weights); i++)
+        job->options.parameters += ft_safetensors_at(weights, i)->elements;
+    ft_safetensors_close(weights);
+    return FT_OK;
+}
+
+static enum ft_status load_model(struct job *job, struct ft_error *error) {
+    if (!job->model) return FT_OK;
+    job->options.counted = true;
+    enum ft_status status = ft_tokenizer_load(&job->tokenizer, job->model, error);
+    if (!status) status = ft_example_encoder_new(&job->encoder, job->tokenizer, FT_LOSS_COMPLETION, error);
+    return status ? status : size_up(job, error);
+}
+
+static void release(struct job *job) {
+    ft_lint_free(job->lint);
+    ft_example_release(&job->example);
+    ft_example_encoder_free(job->encoder);
+    ft_tokenizer_free(job->tokenizer);
+    free(job->usable);
+    if (job->copy) fclose(job->copy);
+}
+
 static enum ft_status run(struct job *job, char **paths, size_t count, struct ft_error *error) {
     bool again = false;
-    enum ft_status status = ft_lint_new(&job->lint, &job->options, error);
+    enum ft_status status = load_model(job, error);
+    if (!status) status = ft_lint_new(&job->lint, &job->options, error);
     for (size_t i = 0; i < count && !status; i++) status = look_at_file(job, paths[i], error);
     if (!status) status = ft_lint_rescan(job->lint, &again, error);
     for (size_t i = 0; i < count && !status && again; i++) status = look_again(job, paths[i], error);
@@ -223,6 +282,7 @@ static enum ft_status check_usage(struct job *job, char **paths, size_t count, s
     for (size_t i = 0; i < count; i++) streams += strcmp(paths[i], "-") == 0;
     if (streams > 1) return ft_fail(error, FT_USAGE, "standard input can be read once only");
     if (job->fix && count != 1) return ft_fail(error, FT_USAGE, "--fix takes one file of data; %zu were given", count);
+    if (job->options.max_tokens && !job->model) return ft_fail(error, FT_USAGE, "--max-tokens needs a model: -m DIR");
     if (job->fix && job->json && strcmp(job->fix, "-") == 0)
         return ft_fail(error, FT_USAGE, "--fix - and --json would both write to standard output");
     if (!(job->options.similarity >= 0.5 && job->options.similarity <= 1.0))
@@ -234,6 +294,8 @@ static enum ft_status check_usage(struct job *job, char **paths, size_t count, s
 int main(int argc, char **argv) {
     struct job job = {.options = {.similarity = 0.8}, .format_name = "auto", .shown = 5};
     const struct ft_option options[] = {
+        {'m', "model", FT_OPTION_STRING, &job.model, "DIR", "count tokens as this model (or tokenizer.json) has them", 0, 0},
+        {0, "max-tokens", FT_OPTION_SIZE, &job.options.max_tokens, "N", "longer records are findings (the model's bound)", 0, 0},
         {0, "json", FT_OPTION_FLAG, &job.json, NULL, "the report as JSON", 0, 0},
         {0, "fix", FT_OPTION_STRING, &job.fix, "FILE",
          "write the data there, without broken lines, exact duplicates, carriage returns and byte order mark", 0, 0},
@@ -262,9 +324,7 @@ int main(int argc, char **argv) {
     ft_commit_on_signal();
     status = run(&job, paths, count, &error);
     bool failed = !status && ft_lint_failed(job.lint);
-    ft_lint_free(job.lint);
-    free(job.usable);
-    if (job.copy) fclose(job.copy);
+    release(&job);
     if (!status && fclose(stdout)) status = ft_fail_errno(&error, FT_IO, "standard output");
     if (!status) return failed;
 bad:

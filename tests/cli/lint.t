@@ -3,11 +3,14 @@
 # ft-lint on the command line: what it finds, --fix, --json, exit status.
 use strict;
 use warnings;
+use Cwd qw(abs_path);
+use File::Basename;
 use File::Temp qw(tempdir);
 use JSON::PP;
 use Test::More;
 
 my $lint = "$ENV{FT_BIN}/ft-lint";
+my $root = abs_path(dirname($0) . '/../..');
 my $dir = tempdir(CLEANUP => 1);
 chdir $dir or die;
 
@@ -114,7 +117,23 @@ put('system.jsonl', map { sprintf qq({"prompt":"%s %s","completion":"c"}\n), $pr
 is($json->{files}[0]{near_duplicates}, 0, 'a common preamble is left out');
 cmp_ok($json->{boilerplate_shingles}, '>', 50, 'and told');
 
+# Tokens.
+SKIP: {
+    my $model = ($ENV{FT_SHARED} // "$root/../shared") . '/models/stories260K';
+    skip 'no shared model', 4 unless -e "$model/tokenizer.json";
+    put('long.jsonl', @lines, sprintf qq({"prompt":"%s","completion":"x"}\n), join ' ', map { text() } 1 .. 20);
+    ($status, $json, $found) = report("-m $model long.jsonl");
+    is($json->{files}[0]{tokens}{max} > 512, 1, 'tokens are counted');
+    is($found->{overlong}{findings}[0]{line}, 601, 'a record longer than the model can take is found');
+    is($json->{files}[0]{supervised_tokens}, 600 * 3 + 2, 'what is learnt is counted, stop tokens too');
+
+    (undef, $out) = run("$lint -m $model good.jsonl");
+    like($out, qr/an epoch .*GFLOP full/, 'and the work of an epoch estimated');
+}
+
 for my $case (
+    ['--max-tokens without a model', "$lint --max-tokens 5 good.jsonl", qr/-m DIR/],
+    ['a model that is not there', "$lint -m nowhere good.jsonl", qr/nowhere/],
     ['a missing file', "$lint nowhere.jsonl", qr/nowhere\.jsonl/],
     ['--fix of two files', "$lint --fix x good.jsonl test.jsonl", qr/one file/],
     ['standard input twice', "$lint - - < good.jsonl", qr/once/],
