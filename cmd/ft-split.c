@@ -22,6 +22,7 @@ struct job {
     struct ft_buffer spool, scratch;
     bool tokens; /* the input is a token stream */
     char digest[FT_SHA256_HEX];
+    char tokenizer[FT_SHA256_HEX], data[FT_SHA256_HEX]; /* of a token stream: what it was made from; "" when it does not say */
     struct ft_split *split;
     struct ft_directory *directory;
 };
@@ -51,11 +52,20 @@ static void reader_close(struct reader *reader) {
     ft_shingles_release(&reader->shingles);
 }
 
+static void note_origin(struct job *job, const struct ft_ftok_reader *stream) {
+    const struct ft_ftok_header *header = ft_ftok_header(stream);
+    const char *data = header->data ? header->data : ft_ftok_data(stream);
+    memcpy(job->tokenizer, header->tokenizer, sizeof job->tokenizer);
+    if (data) memcpy(job->data, data, sizeof job->data);
+}
+
 /* At the end, the bytes read must be those of the first time. */
 static enum ft_status reader_check(struct reader *reader, struct ft_error *error) {
     char digest[FT_SHA256_HEX];
-    if (reader->stream) memcpy(digest, ft_ftok_digest(reader->stream), sizeof digest);
-    else ft_lines_digest(reader->lines, digest);
+    if (reader->stream) {
+        memcpy(digest, ft_ftok_digest(reader->stream), sizeof digest);
+        note_origin(reader->job, reader->stream);
+    } else ft_lines_digest(reader->lines, digest);
     if (!*reader->job->digest) memcpy(reader->job->digest, digest, sizeof digest);
     if (strcmp(reader->job->digest, digest) == 0) return FT_OK;
     return ft_fail(error, FT_MISMATCH, "%s: changed while it was read; try again when nobody writes it",
@@ -208,13 +218,21 @@ static enum ft_status write_report(struct job *job, struct ft_error *error) {
     return status;
 }
 
+/* A token stream that came through a pipe lies nowhere: what can be checked later is what it was made from. */
+static enum ft_status add_inputs(struct job *job, struct ft_provenance *provenance, struct ft_error *error) {
+    if (job->path == job->input) return ft_provenance_add_digest(provenance, "data", job->input, job->digest, error);
+    if (!*job->data) return ft_provenance_add_digest(provenance, "data", "stream", job->digest, error);
+    ft_json_set_string(ft_provenance_json(provenance), ft_provenance_internal(provenance), "stream_sha256", job->digest);
+    enum ft_status status = ft_provenance_add_digest(provenance, "data", "records", job->data, error);
+    return status ? status : ft_provenance_add_digest(provenance, "tokenizer", "tokenizer.json", job->tokenizer, error);
+}
+
 static enum ft_status write_provenance(struct job *job, struct ft_error *error) {
     struct ft_provenance *provenance;
     enum ft_status status = ft_provenance_new(&provenance, "split", error);
     if (status) return status;
     describe(job, ft_provenance_json(provenance), ft_provenance_parameters(provenance));
-    const char *slash = strrchr(job->input, '/'), *name = slash ? slash + 1 : job->input;
-    status = ft_provenance_add_digest(provenance, "data", job->path == job->input ? name : "stream", job->digest, error);
+    status = add_inputs(job, provenance, error);
     if (!status) status = ft_provenance_finish(provenance, ft_directory_path(job->directory), error);
     ft_provenance_free(provenance);
     return status;

@@ -2,6 +2,7 @@
 #include "ft/verify.h"
 
 #include "ft/file.h"
+#include "ft/ftok.h"
 #include "ft/json.h"
 #include "ft/provenance.h"
 #include "manifest.h"
@@ -14,12 +15,17 @@
 /* One of the paths given. */
 struct item {
     const char *path;
-    bool directory, evidence; /* evidence: it has SHA256SUMS */
+    bool directory, evidence; /* evidence: it has SHA256SUMS, or is a token stream */
     bool used;                /* some other item names it, or a file in it, as an input */
     struct ft_manifest files; /* of a single file: its digest under its last component */
     char model[FT_SHA256_HEX]; /* "" when it is no model directory */
     char *provenance_path;
     struct ft_json provenance; /* root NULL: none */
+    struct stream {
+        bool is; /* a single file that is a token stream, with what it names; "" where it names nothing */
+        uint64_t records;
+        char tokenizer[FT_SHA256_HEX], data[FT_SHA256_HEX];
+    } stream;
 };
 
 struct chain {
@@ -143,12 +149,43 @@ static enum ft_status load_directory(struct item *item, struct ft_error *error) 
     return status ? status : check_provenance(item, error);
 }
 
-static enum ft_status load(struct item *item, struct ft_error *error) {
-    item->directory = ft_path_is_directory(item->path);
-    if (item->directory) return load_directory(item, error);
+static enum ft_status read_stream(struct stream *stream, struct ft_ftok_reader *reader, struct ft_error *error) {
+    const struct ft_ftok_record *record;
+    enum ft_status status;
+    while (!(status = ft_ftok_next(reader, &record, error)) && record) stream->records++;
+    if (status) return status;
+    const struct ft_ftok_header *header = ft_ftok_header(reader);
+    const char *data = header->data ? header->data : ft_ftok_data(reader);
+    memcpy(stream->tokenizer, header->tokenizer, FT_SHA256_HEX);
+    if (data) memcpy(stream->data, data, FT_SHA256_HEX);
+    return FT_OK;
+}
+
+/* A token stream carries its own evidence: it is read to its end. Other files are leaves. */
+static enum ft_status load_file(struct item *item, struct ft_error *error) {
+    struct ft_source *source;
+    struct ft_ftok_reader *reader;
     char sha256[FT_SHA256_HEX];
     enum ft_status status = ft_sha256_file(item->path, sha256, NULL, error);
-    return status ? status : ft_manifest_add(&item->files, last_component(item->path), sha256, error);
+    if (!status) status = ft_manifest_add(&item->files, last_component(item->path), sha256, error);
+    if (!status) status = ft_source_open(&source, item->path, error);
+    if (status) return status;
+    status = ft_ftok_detect(source, &item->stream.is, error);
+    if (status || !item->stream.is) {
+        ft_source_close(source);
+        return status;
+    }
+    item->evidence = true;
+    status = ft_ftok_from(&reader, source, error);
+    if (status) return status;
+    status = read_stream(&item->stream, reader, error);
+    ft_ftok_close(reader);
+    return status;
+}
+
+static enum ft_status load(struct item *item, struct ft_error *error) {
+    item->directory = ft_path_is_directory(item->path);
+    return (item->directory ? load_directory : load_file)(item, error);
 }
 
 /* --- the links between them ------------------------------------------------------------------------------------------ */
@@ -208,25 +245,31 @@ static enum ft_status refuse_namesake(const struct chain *chain, const struct it
     return FT_OK;
 }
 
-static enum ft_status check_input(const struct chain *chain, const struct item *self, const struct cJSON *entry,
+static enum ft_status check_input(const struct chain *chain, const struct item *self, const struct input *input,
                                   struct ft_error *error) {
-    struct input input;
-    enum ft_status status = read_input(&self->provenance, entry, &input, error);
-    if (status) return status;
-    const char *file, *kind = input.is_directory ? "dirHash" : "SHA-256";
-    struct item *found = find_input(chain, self, &input, &file);
+    const char *file, *kind = input->is_directory ? "dirHash" : "SHA-256";
+    struct item *found = find_input(chain, self, input, &file);
     if (found) {
         found->used = true;
-        say(chain, "      %s %s: %s%s%s", input.role, input.name, found->path, file ? "/" : "", file ? file : "");
+        say(chain, "      %s %s: %s%s%s", input->role, input->name, found->path, file ? "/" : "", file ? file : "");
         return FT_OK;
     }
-    status = refuse_namesake(chain, self, &input, error);
+    enum ft_status status = refuse_namesake(chain, self, input, error);
     if (status) return status;
     if (chain->verify->complete)
-        return ft_fail(error, FT_MISMATCH, "%s: its input %s %s (%s %s) is not among what was given", self->path, input.role,
-                       input.name, kind, input.digest);
-    say(chain, "      %s %s: not given (%s %s)", input.role, input.name, kind, input.digest);
+        return ft_fail(error, FT_MISMATCH, "%s: its input %s %s (%s %s) is not among what was given", self->path, input->role,
+                       input->name, kind, input->digest);
+    say(chain, "      %s %s: not given (%s %s)", input->role, input->name, kind, input->digest);
     return FT_OK;
+}
+
+static enum ft_status check_stream(const struct chain *chain, const struct item *item, struct ft_error *error) {
+    const struct stream *stream = &item->stream;
+    const struct input tokenizer = {"tokenizer.json", "tokenizer", stream->tokenizer, false},
+                       data = {"records", "data", stream->data, false};
+    say(chain, "ok    %s: %llu records, a token stream", item->path, (unsigned long long)stream->records);
+    enum ft_status status = check_input(chain, item, &tokenizer, error);
+    return status || !*stream->data ? status : check_input(chain, item, &data, error);
 }
 
 static enum ft_status check_inputs(const struct chain *chain, const struct item *item, struct ft_error *error) {
@@ -242,8 +285,11 @@ static enum ft_status check_inputs(const struct chain *chain, const struct item 
         status = ft_json_get_node(json, definition, "resolvedDependencies", FT_JSON_REQUIRED, FT_JSON_ARRAY, &inputs, error);
     if (status) return status;
     say(chain, "ok    %s: %zu files, %s", item->path, item->files.count, type);
-    for (const struct cJSON *e = ft_json_first(inputs); e && !status; e = ft_json_next(e))
-        status = check_input(chain, item, e, error);
+    for (const struct cJSON *e = ft_json_first(inputs); e && !status; e = ft_json_next(e)) {
+        struct input input;
+        status = read_input(json, e, &input, error);
+        if (!status) status = check_input(chain, item, &input, error);
+    }
     return status;
 }
 
@@ -262,6 +308,7 @@ static enum ft_status check_links(const struct chain *chain, struct ft_error *er
     for (size_t i = 0; i < chain->verify->count && !status; i++) {
         const struct item *item = &chain->item[i];
         if (item->provenance.root) status = check_inputs(chain, item, error);
+        else if (item->stream.is) status = check_stream(chain, item, error);
         else if (item->evidence) say(chain, "ok    %s: %zu files, no provenance", item->path, item->files.count);
     }
     for (size_t i = 0; i < chain->verify->count && !status; i++)
@@ -290,7 +337,7 @@ enum ft_status ft_verify(const struct ft_verify *verify, struct ft_error *error)
         status = load(&chain.item[i], error);
     }
     if (!status && !any_evidence(&chain))
-        status = ft_fail(error, FT_USAGE, "nothing given holds a " FT_MANIFEST_NAME ": there is nothing to check against");
+        status = ft_fail(error, FT_USAGE, "nothing given holds a " FT_MANIFEST_NAME " or is a token stream: there is nothing to check");
     if (!status) status = check_links(&chain, error);
     for (size_t i = 0; i < verify->count; i++) item_release(&chain.item[i]);
     free(chain.item);

@@ -3,6 +3,7 @@
 # ft-verify on evidence that was written by hand, with stock tools.
 set -u
 verify=$FT_BIN/ft-verify
+here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1
@@ -81,6 +82,16 @@ chain; echo more >>base/README.md
 ok 'files that do not define a model do not matter' status 0 run base
 chain; echo later >>run/run.log
 ok 'logs do not matter' status 0 run
+
+# a token stream is evidence of its own
+chain; sample=$here/../ftok/sample.ftok; printf abc >base/tokenizer.json; : >empty
+ok 'a token stream' status 0 "$sample"
+ok 'with its inputs' status 0 -a "$sample" base/tokenizer.json empty
+head -c 500 "$sample" >cut.ftok
+ok 'one that is cut' status 2 cut.ftok
+ok 'is named' says 'cut.ftok: cut off after'
+echo x >base/tokenizer.json
+ok 'another tokenizer' status 1 "$sample" base
 
 chain
 ok 'nothing given' status 2
