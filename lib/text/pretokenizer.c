@@ -11,9 +11,6 @@ enum { STEPS_MAX = 64, DEPTH_MAX = 8 };
 
 #define WORDS_MAX ((size_t)1 << 30)
 
-/* GPT-2's own (OpenAI's encoder.py). */
-static const char gpt2_regex[] = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
-
 /* --- reading --------------------------------------------------------------------------------------------- */
 
 static enum ft_status read_behavior(struct ft_pretokenizer_step *step, const struct ft_json *json, const struct cJSON *node,
@@ -59,16 +56,21 @@ static enum ft_status read_byte_level(struct ft_pretokenizer_step *step, const s
     enum ft_status status = ft_json_get_bool(json, node, "add_prefix_space", FT_JSON_OPTIONAL, &prefix, error);
     if (!status) status = ft_json_get_bool(json, node, "use_regex", FT_JSON_OPTIONAL, &step->split, error);
     step->prepend = prefix ? FT_PREPEND_ALWAYS : FT_PREPEND_NEVER;
-    return status || !step->split ? status : ft_pattern_regex(&step->pattern, gpt2_regex, error);
+    step->known = step->split ? ft_known_regex(ft_gpt2_regex) : FT_KNOWN_NONE;
+    return status;
 }
 
 static enum ft_status read_split(struct ft_pretokenizer_step *step, const struct ft_json *json, const struct cJSON *node,
                                  struct ft_error *error) {
     const struct cJSON *pattern = NULL;
+    const char *regex = NULL;
     enum ft_status status = ft_json_get_node(json, node, "pattern", FT_JSON_REQUIRED, FT_JSON_OBJECT, &pattern, error);
-    if (!status) status = ft_pattern_json(&step->pattern, json, pattern, error);
+    if (!status) status = ft_json_get_string(json, pattern, "Regex", FT_JSON_OPTIONAL, &regex, error);
     if (!status) status = ft_json_get_bool(json, node, "invert", FT_JSON_OPTIONAL, &step->invert, error);
-    return status ? status : read_behavior(step, json, node, error);
+    if (!status) status = read_behavior(step, json, node, error);
+    if (status) return status;
+    if (regex) step->known = ft_known_regex(regex);
+    return step->known ? FT_OK : ft_pattern_json(&step->pattern, json, pattern, error);
 }
 
 static enum ft_status read_digits(struct ft_pretokenizer_step *step, const struct ft_json *json, const struct cJSON *node,
@@ -197,9 +199,16 @@ static bool is_class(enum ft_split_type type, uint32_t c) {
 /* The next match at or behind match->from, as ft_pattern_next. */
 static enum ft_status next_match(const struct ft_pretokenizer_step *step, struct ft_matcher *matcher, const char *text,
                                  size_t length, struct ft_match *match, bool *found, struct ft_error *error) {
+    *found = false;
+    if (step->known) {
+        if (match->from == length) return FT_OK;
+        match->start = match->from;
+        match->end = match->from = (size_t)(ft_known_end(step->known, text + match->from, text + length) - text);
+        *found = true;
+        return FT_OK;
+    }
     if (step->type == FT_SPLIT_PATTERN || step->type == FT_SPLIT_BYTE_LEVEL)
         return ft_pattern_next(&step->pattern, matcher, text, length, match, found, error);
-    *found = false;
     for (const char *p = text + match->from, *end = text + length; p < end && !*found;) {
         const char *at = p;
         if (step->type == FT_SPLIT_METASPACE) {
@@ -249,9 +258,21 @@ static enum ft_status join(struct joiner *joiner, size_t start, size_t end, bool
     return status;
 }
 
+/* A known expression matches everywhere, so its matches are the words. */
+static enum ft_status split_known(enum ft_known_regex known, size_t start, size_t length, struct ft_words *out,
+                                  struct ft_error *error) {
+    enum ft_status status = FT_OK;
+    for (const char *p = out->text + start, *end = p + length, *next; p < end && !status; p = next) {
+        next = ft_known_end(known, p, end);
+        status = emit(out, (size_t)(p - out->text), (size_t)(next - out->text), error);
+    }
+    return status;
+}
+
 /* Splits the part [start, start + length) of out->text. */
 static enum ft_status split(const struct ft_pretokenizer_step *step, struct ft_matcher *matcher, size_t start, size_t length,
                             struct ft_words *out, struct ft_error *error) {
+    if (step->known && step->behavior == FT_SPLIT_ISOLATED) return split_known(step->known, start, length, out, error);
     const char *text = out->text + start;
     struct joiner joiner = {.out = out, .behavior = step->behavior};
     struct ft_match match = {0};

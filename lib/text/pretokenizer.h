@@ -7,6 +7,7 @@
 #define FT_TEXT_PRETOKENIZER_H
 
 #include "ft/memory.h"
+#include "known_regex.h"
 #include "pattern.h"
 
 #include <stdint.h>
@@ -49,6 +50,7 @@ struct ft_pretokenizer_step {
     enum ft_split_type type;
     enum ft_split_behavior behavior;
     struct ft_pattern pattern; /* PATTERN, and BYTE_LEVEL's own */
+    enum ft_known_regex known; /* the pattern is this one, and is not compiled */
     bool invert;               /* PATTERN: the matches are the words */
     bool split;                /* METASPACE, BYTE_LEVEL: cut, not only change */
     enum ft_prepend prepend;   /* METASPACE, BYTE_LEVEL */

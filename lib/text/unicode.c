@@ -2,7 +2,6 @@
 #include "unicode.h"
 
 #include <string.h>
-#include <utf8proc.h>
 
 /* Bytes of the character at p, with `left` bytes to come; 0 when it is not valid. *bad is then how many bytes
  * belong to the maximal part that is to be replaced. */
@@ -71,38 +70,19 @@ enum ft_status ft_utf8_lossy(struct ft_buffer *buffer, const char *bytes, size_t
     return status;
 }
 
-bool ft_is_space(uint32_t c) {
-    if (c < 0x80) return c == ' ' || (c >= 9 && c <= 13);
-    return c == 0x85 || c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 ||
-           c == 0x202f || c == 0x205f || c == 0x3000;
-}
-
-static utf8proc_category_t category(uint32_t c) { return utf8proc_category((utf8proc_int32_t)c); }
-
-static bool is_letter(utf8proc_category_t k) { return k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO; }
-
 bool ft_is_word(uint32_t c) {
-    if (c < 0x80) return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z') || c == '_';
-    utf8proc_category_t k = category(c);
-    return is_letter(k) || (k >= UTF8PROC_CATEGORY_MN && k <= UTF8PROC_CATEGORY_ME) || k == UTF8PROC_CATEGORY_ND ||
-           k == UTF8PROC_CATEGORY_NL || k == UTF8PROC_CATEGORY_PC || c == 0x200c || c == 0x200d ||
-           (c >= 0x24b6 && c <= 0x24e9) || (c >= 0x1f130 && c <= 0x1f149) || (c >= 0x1f150 && c <= 0x1f169) ||
-           (c >= 0x1f170 && c <= 0x1f189); /* Other_Alphabetic outside letters and marks: circled and squared letters */
-}
-
-bool ft_is_numeric(uint32_t c) {
-    if (c < 0x80) return c >= '0' && c <= '9';
-    utf8proc_category_t k = category(c);
-    return k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO;
+    enum ft_character_class k = ft_class(c);
+    return k == FT_CLASS_LETTER || k == FT_CLASS_DIGIT || k == FT_CLASS_LETTER_NUMBER || k == FT_CLASS_NONSPACING ||
+           k == FT_CLASS_MARK || k == FT_CLASS_CONNECTOR || c == 0x200c || c == 0x200d || (c >= 0x24b6 && c <= 0x24e9) ||
+           (c >= 0x1f130 && c <= 0x1f149) || (c >= 0x1f150 && c <= 0x1f169) || (c >= 0x1f170 && c <= 0x1f189);
+    /* the last four: letters in circles and squares, Other_Alphabetic outside of letters and marks */
 }
 
 bool ft_is_punctuation(uint32_t c) {
     if (c < 0x80) return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
-    utf8proc_category_t k = category(c);
-    return k >= UTF8PROC_CATEGORY_PC && k <= UTF8PROC_CATEGORY_PO;
+    enum ft_character_class k = ft_class(c);
+    return k == FT_CLASS_PUNCTUATION || k == FT_CLASS_CONNECTOR;
 }
-
-bool ft_is_mark(uint32_t c) { return c >= 0x300 && category(c) == UTF8PROC_CATEGORY_MN; }
 
 /* Printable bytes stand for themselves; the 68 others follow from U+0100 in their order (OpenAI's GPT-2 encoder.py). */
 static bool is_printable(uint32_t b) { return (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || (b >= 174 && b <= 255); }

@@ -53,11 +53,37 @@ size_t ft_utf8_put(char out[4], uint32_t c);
 /* Appends bytes, each maximal part that is not UTF-8 replaced by U+FFFD (Unicode 16, chapter 3.9, best practice). */
 enum ft_status ft_utf8_lossy(struct ft_buffer *buffer, const char *bytes, size_t count, struct ft_error *error);
 
-bool ft_is_space(uint32_t c);       /* White_Space */
-bool ft_is_word(uint32_t c);        /* Alphabetic (nearly), Mark, Decimal_Number, Connector_Punctuation, Join_Control */
-bool ft_is_numeric(uint32_t c);     /* N */
+/* Unicode 16.0, the version of the reference's expressions; unicode_table.c has them as digits. */
+enum ft_character_class {
+    FT_CLASS_OTHER,
+    FT_CLASS_SPACE,          /* White_Space */
+    FT_CLASS_LETTER,         /* L */
+    FT_CLASS_DIGIT,          /* Nd */
+    FT_CLASS_LETTER_NUMBER,  /* Nl */
+    FT_CLASS_OTHER_NUMBER,   /* No */
+    FT_CLASS_NONSPACING,     /* Mn */
+    FT_CLASS_MARK,           /* Mc, Me */
+    FT_CLASS_CONNECTOR,      /* Pc */
+    FT_CLASS_PUNCTUATION,    /* P, but Pc */
+};
+#define FT_CLASS_BLOCK 128u
+#define FT_CLASS_LIMIT 0xe0200u /* from here on all are FT_CLASS_OTHER */
+extern const unsigned char ft_class_block[FT_CLASS_LIMIT / FT_CLASS_BLOCK];
+extern const char ft_class_digits[][FT_CLASS_BLOCK + 1];
+
+static inline enum ft_character_class ft_class(uint32_t c) {
+    if (c >= FT_CLASS_LIMIT) return FT_CLASS_OTHER;
+    return (enum ft_character_class)(ft_class_digits[ft_class_block[c / FT_CLASS_BLOCK]][c % FT_CLASS_BLOCK] - '0');
+}
+static inline bool ft_is_space(uint32_t c) { return ft_class(c) == FT_CLASS_SPACE; }
+static inline bool ft_is_letter(uint32_t c) { return ft_class(c) == FT_CLASS_LETTER; }
+static inline bool ft_is_numeric(uint32_t c) { /* N */
+    enum ft_character_class k = ft_class(c);
+    return k >= FT_CLASS_DIGIT && k <= FT_CLASS_OTHER_NUMBER;
+}
+static inline bool ft_is_mark(uint32_t c) { return ft_class(c) == FT_CLASS_NONSPACING; } /* what removing accents removes */
+bool ft_is_word(uint32_t c);        /* Alphabetic, Mark, Decimal_Number, Connector_Punctuation, Join_Control */
 bool ft_is_punctuation(uint32_t c); /* P, and ASCII's symbols */
-bool ft_is_mark(uint32_t c);        /* Mn: what removing accents removes */
 
 /* GPT-2's map between bytes and printable characters: a byte's character, and a character's byte or -1. */
 uint32_t ft_byte_character(uint8_t byte);

@@ -147,6 +147,51 @@ static void test_long(const char *name) {
     subject_close(&s);
 }
 
+/* The same tokenizer with its expression spelt so that it is not recognised. */
+static bool open_by_machine(struct subject *s, const char *name) {
+    static const char from[] = "|\\\\s+\"", to[] = "|\\\\s+|(?!)\"";
+    struct ft_buffer json = {0}, changed = {0};
+    char path[512];
+    *s = (struct subject){0};
+    fixture(path, name, ".json");
+    bool good = !ft_read_all(&json, path, 1 << 20, &error);
+    const char *at = good ? strstr(json.data, from) : NULL;
+    good = at && !ft_buffer_append(&changed, json.data, (size_t)(at - json.data), &error) && !ft_buffer_string(&changed, to, &error) &&
+           !ft_buffer_string(&changed, at + strlen(from), &error) &&
+           !ft_tokenizer_parse(&s->tokenizer, changed.data, changed.size, path, &error) &&
+           !ft_encoder_new(&s->encoder, s->tokenizer, &error);
+    ft_buffer_release(&json);
+    ft_buffer_release(&changed);
+    return good;
+}
+
+/* Random texts over all that the expressions tell apart. */
+static void test_known(const char *name) {
+    static const char *const part[] = {" ", " ", "  ", "\n", "\r", "\t", "a", "B", "sS", "'", "'s", "'LL", "'\xc5\xbf", "1", "22", "\xc2\xbd",
+                                       "!", "_", "\xc3\xa9", "\xe4\xbd\xa0", "\xcc\x81", "\xc2\xa0", "\xe3\x80\x80", "\xc2\x85", "\xf0\x9f\x98\x80"};
+    struct subject hand, machine;
+    if (!subject_open(&hand, name)) return;
+    bool good = open_by_machine(&machine, name);
+    size_t wrong = 0;
+    uint32_t state = 1;
+    for (size_t i = 0; good && i < 20000; i++) {
+        char text[128] = "";
+        size_t length = 0;
+        for (size_t k = 0, n = 1 + i % 16; k < n; k++) {
+            state = state * 1664525u + 1013904223u;
+            const char *p = part[(state >> 16) % (sizeof part / sizeof *part)];
+            memcpy(text + length, p, strlen(p));
+            length += strlen(p);
+        }
+        good = encodes(&hand, text, length, 0) && encodes(&machine, text, length, 0);
+        wrong += !good || hand.ids.count != machine.ids.count ||
+                 memcmp(hand.ids.id, machine.ids.id, hand.ids.count * sizeof *hand.ids.id) != 0;
+    }
+    ok(good && !wrong, "%s: its expression by hand and by machine (%zu of 20000 texts differ)", name, wrong);
+    subject_close(&hand);
+    subject_close(&machine);
+}
+
 static void test_text(void) {
     static const char *const bad[] = {"\xff", "a\xc3", "\xed\xa0\x80", "\xc0\x80", "\xf4\x90\x80\x80", "\xe2\x82"};
     struct subject s;
@@ -244,6 +289,8 @@ int main(void) {
     test_long("gpt2");
     test_long("spm");
     test_long("qwen");
+    test_known("llama3");
+    test_known("qwen");
     test_text();
     test_broken();
     return tap_done();
