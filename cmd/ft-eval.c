@@ -220,7 +220,7 @@ static enum ft_status print_result(const struct work *w, struct ft_error *error)
     } else {
         ft_report_table(&w->report, stdout);
     }
-    if (!status && fflush(stdout) != 0) status = ft_fail_errno(error, FT_IO, "standard output");
+    if (!status && (fflush(stdout) != 0 || ferror(stdout))) status = ft_fail_errno(error, FT_IO, "standard output");
     return status;
 }
 
