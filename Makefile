@@ -154,6 +154,13 @@ check-clang: ## the quick suite built by clang
 	$(MAKE) B=build-clang CC=clang check
 .PHONY: check-asan check-tsan check-clang
 
+DEMO := $(abspath $(B)/demo)
+demo: deps ## from raw data to a verified model and a page with plots, offline
+	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -C pipelines/support demo FT=$(abspath $(B)/bin)/ OUT=$(DEMO)
+	@echo; echo 'The page: $(DEMO)/page.html'
+.PHONY: demo
+
 # --- installation and the rest ---------------------------------------------------------------------------
 DEPS := gcc make libc6-dev libcjson-dev libsodium-dev libxxhash-dev libpcre2-dev libutf8proc-dev libzstd-dev perl gnuplot-nox
 
