@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * metrics.jsonl: one JSON object a line, in trainer_state's names, appended as the run goes and cut back to the last
- * checkpoint when it resumes. Holds no time: the same run writes the same bytes. One process at a time, by a lock.
+ * checkpoint when it resumes. Holds no time: the same run writes the same bytes. One process at a time: the run's lock.
  */
 #ifndef FT_METRICS_H
 #define FT_METRICS_H

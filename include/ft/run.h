@@ -34,7 +34,7 @@ struct ft_run_spec {
 
 enum ft_run_found { FT_RUN_START, FT_RUN_RESUME, FT_RUN_COMPLETE };
 
-/* Looks at the run's directory and decides; changes nothing (but clears temporaries of a killed process). FT_USAGE or FT_MISMATCH with the remedy when the directory
+/* Looks at the run's directory and decides; changes nothing. FT_USAGE or FT_MISMATCH with the remedy when the directory
  * is somebody else's, or of another model, data set or recipe. FT_RUN_COMPLETE: the same run has been done already. */
 enum ft_status ft_run_look(const struct ft_run_spec *spec, enum ft_run_found *found, struct ft_error *error);
 
@@ -47,7 +47,7 @@ struct ft_run_events {
 
 struct ft_run;
 
-/* Makes the directory, or brings trainer and metrics to the last checkpoint. Damage found on the way is an error that
+/* Takes the directory's lock (one process a run), then makes the directory, or brings trainer and metrics to the last checkpoint. Damage found on the way is an error that
  * leaves the directory as it was. */
 enum ft_status ft_run_open(struct ft_run **run, const struct ft_run_spec *spec, enum ft_run_found found,
                            struct ft_trainer *trainer, struct ft_model *model, struct ft_exec *exec,

@@ -5,7 +5,6 @@
 #include "ft/file.h"
 #include "ft/json.h"
 #include "ft/memory.h"
-#include "ft/tree.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -289,12 +288,16 @@ enum ft_status ft_checkpoint_open_best(const char *run, const struct ft_checkpoi
 
 /* --- removing -------------------------------------------------------------------------------------------- */
 
-/* Only what a checkpoint may have written: what else the user keeps here stays. */
-static bool is_tensor_file(const char *name) {
-    static const char end[] = ".safetensors";
-    size_t length = strlen(name);
-    return (strncmp(name, "state-", 6) == 0 || strncmp(name, "best-", 5) == 0) && length > sizeof end - 1 &&
-           strcmp(name + length - (sizeof end - 1), end) == 0;
+static bool ends_in(const char *name, const char *end) {
+    size_t length = strlen(name), tail = strlen(end);
+    return length >= tail && strcmp(name + length - tail, end) == 0;
+}
+
+/* Only what a checkpoint may have written, temporaries of killed processes included (the caller holds the run's lock):
+ * what else the user keeps here stays. */
+static bool is_ours(const char *name) {
+    if (strncmp(name, ".ft-", 4) == 0) return ends_in(name, ".tmp");
+    return (strncmp(name, "state-", 6) == 0 || strncmp(name, "best-", 5) == 0) && ends_in(name, ".safetensors");
 }
 
 static enum ft_status unlink_in(const char *directory, const char *name, struct ft_error *error) {
@@ -313,7 +316,7 @@ static enum ft_status remove_but(const char *directory, const char *state, const
     if (!listing) return errno == ENOENT ? FT_OK : ft_fail_errno(error, FT_IO, "%s: cannot be listed", directory);
     for (struct dirent *entry; !status && (entry = readdir(listing));) {
         const char *name = entry->d_name;
-        if (!is_tensor_file(name) || strcmp(name, state) == 0 || strcmp(name, best) == 0) continue;
+        if (!is_ours(name) || strcmp(name, state) == 0 || strcmp(name, best) == 0) continue;
         status = unlink_in(directory, name, error);
     }
     closedir(listing);
@@ -327,7 +330,6 @@ enum ft_status ft_checkpoint_tidy(const char *run, const struct ft_checkpoint *c
     if (checkpoint->has_best) tensor_file(best, "best", checkpoint->best_step);
     enum ft_status status = path_of(&path, run, NULL, error);
     if (!status) status = remove_but(path.data, state, best, error);
-    if (!status) ft_tree_remove_leftovers(path.data);
     ft_buffer_release(&path);
     return status;
 }
@@ -337,7 +339,6 @@ enum ft_status ft_checkpoint_remove(const char *run, struct ft_error *error) {
     enum ft_status status = path_of(&path, run, NULL, error);
     if (!status) status = unlink_in(path.data, "state.json", error); /* first: what it names must exist */
     if (!status) status = remove_but(path.data, "", "", error);
-    if (!status) ft_tree_remove_leftovers(path.data);
     if (!status && rmdir(path.data) != 0 && errno != ENOENT && errno != ENOTEMPTY && errno != EEXIST)
         status = ft_fail_errno(error, FT_IO, "%s: cannot be removed", path.data);
     ft_buffer_release(&path);

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 enum { LINE_MAX_BYTES = 4096 };
@@ -29,8 +28,6 @@ enum ft_status ft_metrics_check(const char *path, uint64_t size, const char *sha
 static enum ft_status open_file(struct ft_metrics *m, const char *path, uint64_t size, struct ft_error *error) {
     m->file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (m->file < 0) return ft_fail_errno(error, FT_IO, "%s: cannot be written", path);
-    if (flock(m->file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-        return ft_fail(error, FT_USAGE, "%s: another ft-train is writing this run; wait for it or end it", path);
     if (ftruncate(m->file, (off_t)size) != 0 || lseek(m->file, 0, SEEK_END) < 0)
         return ft_fail_errno(error, FT_IO, "%s: cannot be cut to %" PRIu64 " bytes", path, size);
     return FT_OK;

@@ -7,13 +7,16 @@
 #include "ft/lora.h"
 #include "ft/memory.h"
 #include "ft/metrics.h"
-#include "ft/tree.h"
 #include "ft/version.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { CARD_MAX = 1 << 16, CONFIG_MAX = 1 << 20, TOKENIZER_MAX = 1 << 28 };
@@ -37,6 +40,7 @@ struct ft_run {
     struct ft_metrics metrics;
     bool metrics_open;
     struct ft_checkpoint state;
+    int lock; /* descriptor of the directory, or -1 */
 };
 
 /* --- identity -------------------------------------------------------------------------------------------- */
@@ -108,6 +112,41 @@ static enum ft_status refuse_other(const struct ft_run_spec *spec, const char *d
                    spec->path, words);
 }
 
+/* --- temporaries and the lock ------------------------------------------------------------------------------ */
+
+/* True when the directory holds nothing but temporaries of ft_output. With `remove` they go: for the holder of the lock,
+ * who knows that their writers are dead. */
+static bool list_temporaries(const char *run, bool remove) {
+    DIR *directory = opendir(run);
+    if (!directory) return false;
+    bool others = false;
+    for (const struct dirent *entry; (entry = readdir(directory));) {
+        const char *name = entry->d_name;
+        size_t length = strlen(name);
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) continue;
+        bool temporary = strncmp(name, ".ft-", 4) == 0 && length > 8 && strcmp(name + length - 4, ".tmp") == 0;
+        if (temporary && remove) (void)unlinkat(dirfd(directory), name, 0);
+        if (!temporary) others = true;
+    }
+    closedir(directory);
+    return !others;
+}
+
+/* A process that was killed holds its lock until the kernel has buried it: that is worth a moment's wait. */
+static enum ft_status lock(struct ft_run *run, struct ft_error *error) {
+    enum { TRIES = 100 };
+    static const struct timespec moment = {.tv_nsec = 50000000};
+    run->lock = open(run->spec.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (run->lock < 0) return ft_fail_errno(error, FT_IO, "%s: cannot be opened", run->spec.path);
+    for (int i = 0; flock(run->lock, LOCK_EX | LOCK_NB) != 0; i++) {
+        if (errno != EWOULDBLOCK) return FT_OK; /* a file system without locks */
+        if (i == TRIES)
+            return ft_fail(error, FT_USAGE, "%s: another ft-train is at work here; wait for it or end it", run->spec.path);
+        nanosleep(&moment, NULL);
+    }
+    return FT_OK;
+}
+
 /* --- looking --------------------------------------------------------------------------------------------- */
 
 /* A directory with a run.json: ours, but the same run? */
@@ -139,8 +178,7 @@ enum ft_status ft_run_look(const struct ft_run_spec *spec, enum ft_run_found *fo
     if (!ft_path_is_directory(spec->path))
         return ft_fail(error, FT_USAGE, "%s: not a directory; choose another -o", spec->path);
     if (!has(spec->path, "run.json")) {
-        ft_tree_remove_leftovers(spec->path); /* of a run that was killed while it wrote run.json */
-        if (ft_tree_is_empty(spec->path)) return FT_OK;
+        if (list_temporaries(spec->path, false)) return FT_OK; /* maybe of a run that was killed as it wrote run.json */
         return ft_fail(error, FT_USAGE, "%s: not empty, and not a training run; choose another -o", spec->path);
     }
     enum ft_status status = make_card(spec, &card, identity, error);
@@ -170,8 +208,9 @@ static enum ft_status remove_old(const char *run, struct ft_error *error) {
 /* A new run: an empty directory with run.json and recipe.json. */
 static enum ft_status begin(struct ft_run *run, const struct ft_json *card, struct ft_error *error) {
     struct ft_buffer path = {0};
-    enum ft_status status = ft_directory_make(run->spec.path, error);
-    if (!status && has(run->spec.path, "run.json")) status = remove_old(run->spec.path, error);
+    enum ft_status status = FT_OK;
+    (void)list_temporaries(run->spec.path, true);
+    if (has(run->spec.path, "run.json")) status = remove_old(run->spec.path, error);
     if (!status) status = path_in(&path, run->spec.path, "run.json", error);
     if (!status) status = ft_json_save(card, path.data, FT_JSON_SORTED, 0, error);
     if (!status) status = path_in(&path, run->spec.path, "recipe.json", error);
@@ -195,7 +234,7 @@ static enum ft_status restore(struct ft_run *run, const char *identity, struct f
     if (!status) status = ft_metrics_check(path.data, run->state.metrics_size, run->state.metrics_sha256, error);
     if (!status) status = ft_checkpoint_load(run->spec.path, &run->state, tensors, count, error);
     if (!status) ft_trainer_restore(run->trainer, run->state.step, run->state.tokens, run->state.supervised);
-    if (!status) status = ft_directory_make(run->spec.path, error); /* removes temporaries of the killed process */
+    if (!status) (void)list_temporaries(run->spec.path, true);
     if (!status) status = ft_checkpoint_tidy(run->spec.path, &run->state, error);
     ft_buffer_release(&path);
     return status;
@@ -210,8 +249,10 @@ enum ft_status ft_run_open(struct ft_run **out, const struct ft_run_spec *spec, 
     char identity[FT_SHA256_HEX];
     enum ft_status status = ft_alloc(&run, 1, sizeof *run, error);
     if (status) return status;
-    *run = (struct ft_run){.spec = *spec, .trainer = trainer, .model = model, .exec = exec};
+    *run = (struct ft_run){.spec = *spec, .trainer = trainer, .model = model, .exec = exec, .lock = -1};
     status = make_card(spec, &card, identity, error);
+    if (!status && found != FT_RUN_RESUME) status = ft_directory_make(spec->path, error);
+    if (!status) status = lock(run, error);
     if (!status) status = found == FT_RUN_RESUME ? restore(run, identity, error) : begin(run, &card, error);
     if (!status) status = path_in(&path, spec->path, "metrics.jsonl", error);
     if (!status) status = ft_metrics_open(&run->metrics, path.data, run->state.metrics_size, error);
@@ -227,6 +268,7 @@ enum ft_status ft_run_open(struct ft_run **out, const struct ft_run_spec *spec, 
 void ft_run_close(struct ft_run *run) {
     if (!run) return;
     if (run->metrics_open) ft_metrics_close(&run->metrics);
+    if (run->lock >= 0) close(run->lock);
     free(run);
 }
 

@@ -37,17 +37,21 @@ refuses "an unfinished run is not run over" "unfinished.*--resume" $train $long 
 ok "go on to 13" $train $long --resume --until 13 -o parts
 ok "and to the end" $train $long --resume -o parts
 ok "7 + 6 + 11 steps are 24 steps, to the byte" same full parts
-kills=${FT_KILLS:-3}
-for i in $(seq "$kills"); do
+# killed at moments spread over the time that the whole run takes; FT_KILLS says how often (make check-long: ten times)
+began=$(date +%s%N)
+$train $long -o timed
+took=$(($(date +%s%N) - began))
+moment() { awk "BEGIN { printf \"%.3f\", $took / 1e9 * ($1 % 100) / 100 + 0.002 }"; }
+for i in $(seq "${FT_KILLS:-3}"); do
     rm -rf killed
-    timeout -s KILL "0.$(printf %02d $((i * 17 % 40 + 2)))" $train $long -o killed >/dev/null 2>&1
-    timeout -s KILL "0.$(printf %02d $((i * 23 % 40 + 2)))" $train $long --resume -o killed >/dev/null 2>&1
+    timeout -s KILL "$(moment $((i * 37)))" $train $long -o killed >/dev/null 2>&1
+    timeout -s KILL "$(moment $((i * 59 + 20)))" $train $long --resume -o killed >/dev/null 2>&1
     ok "killed twice ($i), it goes on" $train $long --resume -o killed
     ok "and ends in the same bytes" same full killed
 done
 slow="-m llama --init random -t train.ftok -s steps=1000000 -s batch=5"
-timeout -s INT 0.5 $train $slow -o stopped 2>err
-is "an interrupt ends the program by that signal" "$(sh -c "timeout --preserve-status -s INT 0.5 $train $slow --force -o stopped 2>err; echo \$?")" 130
+is "an interrupt ends the program by that signal" \
+    "$(sh -c "timeout --preserve-status -s INT 0.5 $train $slow -o stopped 2>err; echo \$?")" 130
 ok "it says how to go on" grep -q -- --resume err
 ok "and leaves a checkpoint" test -s stopped/checkpoint/state.json
 
