@@ -176,6 +176,10 @@ install: all ## install programs, man pages and pipelines under DESTDIR/PREFIX
 	install -m 755 $(BIN) $(DESTDIR)$(PREFIX)/bin
 	for s in 1 5 7; do set -- man/*.$$s; [ -e "$$1" ] || continue; \
 	  install -d $(DESTDIR)$(PREFIX)/share/man/man$$s; install -m 644 "$$@" $(DESTDIR)$(PREFIX)/share/man/man$$s; done
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/ft
+	install -m 644 cmd/ft-completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/ft-train
+	for p in $(filter-out ft-train,$(CMD)); do ln -sf ft-train $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$p; done
+	install -m 644 pipelines/ft.mk pipelines/page.pl $(DESTDIR)$(PREFIX)/share/ft
 
 clean: ## remove what was built
 	rm -rf $(B)
