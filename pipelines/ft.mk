@@ -52,7 +52,7 @@ $(eval $(call ft_fact,tool,$(shell $(FT)ft-train --version 2>&1 | sed 's/isa [a-
 $(eval $(call ft_fact,tokenize.options,$(TOKENIZE)))
 $(eval $(call ft_fact,split.options,$(SPLIT)))
 $(eval $(call ft_fact,train.options,$(SET)))
-$(eval $(call ft_fact,eval.options,$(TASKS)))
+$(eval $(call ft_fact,eval.options,$(TASKS) $(BARS)))
 $(eval $(call ft_fact,merge.options,$(MERGE)))
 
 ft-lint: $(DATA) $(TRAIN) $(VALID) $(TEST)
@@ -99,7 +99,9 @@ $(ft_work)/tuned.stamp: $(OUT)/run/SHA256SUMS $(OUT)/split/valid.ftok $(ft_model
 $(eval $(call ft_kept,$(OUT)/tuned/SHA256SUMS,tuned.stamp))
 
 ft-verify: $(OUT)/report/report.json $(OUT)/tuned/SHA256SUMS
-	$(FT)ft-verify $(if $(TRAIN),,$(OUT)/split) $(OUT)/run $(OUT)/report $(OUT)/tuned
+	$(FT)ft-verify --quiet $(MODEL) $(if $(TRAIN),$(TRAIN) $(VALID) $(TEST) $(OUT)/split/train.ftok \
+	    $(OUT)/split/valid.ftok $(OUT)/split/test.ftok,$(DATA) $(OUT)/tokens.ftok $(OUT)/split) $(OUT)/run $(OUT)/report $(OUT)/tuned
+	@echo 'verified: model, data, tokens, split, run, report and tuned model agree, hash by hash'
 
 why: ## which input makes which step run
 	@$(MAKE) --no-print-directory -n --trace ft 2>/dev/null | sed -n "s/.*update target '\(.*\)' due to: \(.*\)/\1: \2/p" | \
