@@ -49,7 +49,8 @@ LIBS   := -lcjson -lsodium -lxxhash -lpcre2-8 -lutf8proc -lzstd -lm -lpthread
 ARCH   := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
 
 # --- sources ---------------------------------------------------------------------------------------------
-LIB_SRC  := $(sort $(wildcard lib/*/*.c))
+LAYERS   ?= *
+LIB_SRC  := $(sort $(foreach l,$(LAYERS),$(wildcard lib/$(l)/*.c)))
 ifneq ($(ARCH),x86_64)
 LIB_SRC  := $(filter-out %_avx2.c %_avx512.c,$(LIB_SRC))
 endif
@@ -144,6 +145,11 @@ fuzz-run: $(FUZZ)
 	@set -e; for f in $(FUZZ); do n=$${f##*/}; mkdir -p $(B)/corpus/$$n; echo "  FUZZ $$n"; \
 	  $$f -max_total_time=$(FUZZ_TIME) -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
 	    -artifact_prefix=$(B)/finding-$$n- $(B)/corpus/$$n tests/fuzz/corpus/$$n; done
+kernel-tests: $(filter $(B)/tests/kernel/%,$(TEST_BIN))
+check-neon: ## kernels on aarch64: cross-built, under qemu-user (gcc-aarch64-linux-gnu, qemu-user-static)
+	$(MAKE) B=$(B)/aarch64 CC=aarch64-linux-gnu-gcc LAYERS='base kernel' LIBS='-lm -lpthread' LDFLAGS=-static LDHARDEN= kernel-tests
+	prove $(PROVEFLAGS) -e qemu-aarch64-static $(patsubst %.c,$(B)/aarch64/%,$(filter-out %_simde.c,$(wildcard tests/kernel/*.c)))
+.PHONY: kernel-tests check-neon
 .PHONY: tests check check-long fuzz fuzz-run
 
 check-asan: ## the quick suite under AddressSanitizer and UBSan
