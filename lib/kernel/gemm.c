@@ -211,7 +211,7 @@ static ft_tile_fn *const *place_b(const struct job *job, const struct block *b, 
     t->b_step = job->nr;
     t->b_panel = job->nr * (packed ? packed->k : job->k1 - job->k0);
     if (!packed || packed->dtype == FT_F32) return job->tiles;
-    if (b->i1 - b->i0 <= job->mr) return job->isa->strided_bf16;
+    if (b->i1 - b->i0 <= job->isa->bf16_rows) return job->isa->strided_bf16;
     job->isa->widen(widened, t->b, (b->k1 - b->k0) * job->nr);
     t->b = widened;
     return job->tiles;
@@ -392,7 +392,7 @@ static void choose_tiles(struct job *job) {
     job->tiles = narrow ? isa->narrow : job->pack_a ? isa->packed : isa->strided;
     size_t kc = isa->kc;
     if (!job->pack_a && !p->packed) kc = NARROW_KC;
-    else if (!job->pack_a && p->m <= job->mr) kc = p->k;
+    else if (!job->pack_a && p->m <= isa->bf16_rows) kc = p->k; /* nothing is widened into scratch */
     job->kc = p->k ? ceil_div(p->k, ceil_div(p->k, kc)) : 1;
 }
 
@@ -491,12 +491,4 @@ void ft_pack(struct ft_exec *exec, struct ft_packed *packed, const struct ft_ope
     packed->width = nr;
     struct prepacking job = {{exec->gemm, b, packed->data, nr, packed->n, packed->k, 0, 0}, packed};
     ft_pool_run(ft_exec_pool(exec), ceil_div(packed->n, PACK_PANELS * nr), prepack_task, &job);
-}
-
-const struct ft_gemm_isa *ft_gemm_isa(enum ft_isa isa) {
-#if defined(__x86_64__)
-    if (isa == FT_ISA_AVX2) return &ft_gemm_avx2;
-#endif
-    (void)isa;
-    return &ft_gemm_scalar;
 }

@@ -38,7 +38,8 @@ struct ft_gemm_isa {
     size_t kc, mc, strip;                 /* a panel of B (kc x nr) in L1, blocks of A (mc x kc) and C (mc x strip) in L2 */
     ft_tile_fn *const *packed;            /* a_row 1, a_step mr, b_step nr */
     ft_tile_fn *const *strided;           /* A where it lies */
-    ft_tile_fn *const *strided_bf16;      /* the same, B in BF16 */
+    ft_tile_fn *const *strided_bf16;      /* the same, B in BF16: up to bf16_rows, which is at most mr */
+    size_t bf16_rows;
     ft_tile_fn *const *narrow;            /* A where it lies, narrow_nr columns */
     ft_tile_fn *const *wide, *const *wide_bf16; /* up to FT_WIDE_ROWS rows, several panels: decoding */
     size_t wide_panels[FT_WIDE_ROWS + 1];

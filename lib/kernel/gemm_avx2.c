@@ -71,6 +71,6 @@ static void widen(float *out, const uint16_t *in, size_t count) { widen_plain(ou
 
 const struct ft_gemm_isa ft_gemm_avx2 = {
     .mr = 6, .nr = 16, .narrow_mr = 8, .narrow_nr = 8, .kc = 288, .mc = 216, .strip = 256,
-    .packed = packed, .strided = strided, .strided_bf16 = bf16, .narrow = narrow,
+    .packed = packed, .strided = strided, .strided_bf16 = bf16, .bf16_rows = 6, .narrow = narrow,
     .wide = wide, .wide_bf16 = wide_bf16, .wide_panels = {0, 4, 2, 2}, .pack = pack, .widen = widen,
 };

@@ -51,6 +51,6 @@ static void widen(float *out, const uint16_t *in, size_t count) { widen_plain(ou
 
 const struct ft_gemm_isa ft_gemm_scalar = {
     .mr = 4, .nr = 4, .narrow_mr = 4, .narrow_nr = 1, .kc = 256, .mc = 64, .strip = 256,
-    .packed = packed, .strided = strided, .strided_bf16 = bf16, .narrow = narrow,
+    .packed = packed, .strided = strided, .strided_bf16 = bf16, .bf16_rows = 4, .narrow = narrow,
     .wide = strided, .wide_bf16 = bf16, .wide_panels = {0, 1, 1, 1}, .pack = pack, .widen = widen,
 };

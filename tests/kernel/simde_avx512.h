@@ -38,6 +38,18 @@ static inline __m256 shim_extractf32x8_ps(__m512 x, int half) {
 #undef _mm512_extractf32x8_ps
 #define _mm512_extractf32x8_ps shim_extractf32x8_ps
 
+static inline __m512i shim_cvtepu16_epi32(__m256i x) {
+    uint16_t halves[16];
+    uint32_t lanes[16];
+    memcpy(halves, &x, sizeof halves);
+    for (int i = 0; i < 16; i++) lanes[i] = halves[i];
+    __m512i wide;
+    memcpy(&wide, lanes, sizeof wide);
+    return wide;
+}
+#undef _mm512_cvtepu16_epi32
+#define _mm512_cvtepu16_epi32 shim_cvtepu16_epi32
+
 static inline __m512i shim_srai_epi32(__m512i x, unsigned n) {
     int32_t lanes[16];
     memcpy(lanes, &x, sizeof lanes);

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The matrix product against its scalar specification, by memcmp; included by gemm.c for what the machine runs
+ * and by gemm_avx512_simde.c for what it may not. NaN compares as NaN: which operand's payload and sign a NaN result takes is
+ * not part of ft-num-1 (a run stops at the first non-finite value).
+ */
+#ifndef GEMM_CASES_H
+#define GEMM_CASES_H
+
+#include "ft/gemm.h"
+#include "ft/memory.h"
+#include "../tap/tap.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+/* --- inputs ---------------------------------------------------------------------------------------------- */
+
+static uint64_t state = 1;
+
+static uint32_t random32(void) {
+    state += 0x9e3779b97f4a7c15u; /* splitmix64 */
+    uint64_t z = state;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (uint32_t)((z ^ z >> 31) >> 32);
+}
+static size_t below(size_t n) { return (size_t)((uint64_t)random32() * n >> 32); }
+
+enum values { ORDINARY, TINY, SPECIAL, VALUES };
+
+static float random_value(enum values kind) {
+    static const float special[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, 1e38f, -1e38f, 0x1p-149f, -0x1p-126f};
+    float x = ((float)random32() * 0x1p-31f - 1.0f);
+    if (kind == TINY) return x * 0x1p-75f;
+    if (kind == SPECIAL && below(8) == 0) return special[below(sizeof special / sizeof *special)];
+    return x;
+}
+
+/* A matrix of random values somewhere in an allocation of its own, so that sanitizers see every overrun. */
+struct matrix {
+    unsigned char *memory;
+    struct ft_operand view;
+};
+
+enum layout { ROWS, COLUMNS, ROWS_PADDED, COLUMNS_PADDED, BOTH_STRIDED, LAYOUTS };
+
+static struct matrix matrix(size_t rows, size_t cols, enum ft_dtype dtype, enum layout layout, enum values kind,
+                            size_t misaligned) {
+    size_t rs = cols, cs = 1;
+    if (layout == COLUMNS || layout == COLUMNS_PADDED) rs = 1, cs = rows;
+    if (layout == ROWS_PADDED) rs += 3;
+    if (layout == COLUMNS_PADDED) cs += 5;
+    if (layout == BOTH_STRIDED) rs = cols * 2 + 1, cs = 2;
+    size_t size = ft_dtype_size(dtype), count = rows && cols ? (rows - 1) * rs + (cols - 1) * cs + 1 : 0;
+    struct matrix m = {malloc(count * size + misaligned + 1), {NULL, dtype, rs, cs}};
+    if (!m.memory) abort();
+    m.view.data = m.memory + misaligned;
+    for (size_t i = 0; i < count; i++) {
+        float x = random_value(kind);
+        ft_narrow(m.memory + misaligned + i * size, dtype, &x, 1);
+    }
+    return m;
+}
+
+/* --- comparison ------------------------------------------------------------------------------------------ */
+
+static bool same(const float *x, const float *y, size_t count) {
+    if (memcmp(x, y, count * sizeof *x) == 0) return true;
+    for (size_t i = 0; i < count; i++)
+        if (ft_to_bits(x[i]) != ft_to_bits(y[i]) && !(isnan(x[i]) && isnan(y[i]))) return false;
+    return true;
+}
+
+struct options {
+    size_t m, n, k;
+    enum ft_dtype a_type, b_type;
+    enum layout a_layout, b_layout;
+    enum values kind;
+    size_t misaligned;
+    int packed; /* 0, or 1 + the dtype to pack to */
+    bool accumulate, bias;
+    float scale;
+    int add; /* 0 none, 1 another matrix, 2 c itself */
+};
+
+static void fill(float *x, size_t count, enum values kind) {
+    for (size_t i = 0; i < count; i++) x[i] = random_value(kind);
+}
+
+/* One element by the specification, `before` being its value beforehand. */
+static float expected_element(const struct ft_product *p, size_t i, size_t j, float before) {
+    struct ft_product one = *p;
+    one.m = one.n = 1;
+    one.a.data = (const unsigned char *)p->a.data + i * p->a.row_stride * ft_dtype_size(p->a.dtype);
+    one.b.data = (const unsigned char *)p->b.data + j * p->b.col_stride * ft_dtype_size(p->b.dtype);
+    one.c = &before;
+    if (p->bias) one.bias = p->bias + j;
+    if (p->add) one.add = p->add == p->c ? &before : p->add + i * p->ld_add + j;
+    ft_gemm_reference(&one);
+    return before;
+}
+
+enum { BUDGET = 1 << 20 }; /* multiplications by the specification for one product */
+
+/* Compares c with the specification applied to `before`, in place: all of it, or a sample when that would
+ * take too long. */
+static bool check(struct ft_product p, const struct ft_operand *b, float *before) {
+    const float *c = p.c;
+    size_t count = p.m * p.ldc + 1;
+    p.b = *b;
+    if (below(2)) p.packed = NULL; /* the specification reads packed memory too */
+    bool sampled = p.m * p.n * (p.k + 1) > BUDGET;
+    if (sampled) p.packed = NULL;
+    if (p.add == p.c) p.add = before;
+    p.c = before;
+    if (!sampled) {
+        ft_gemm_reference(&p);
+        return same(c, before, count);
+    }
+    for (size_t sample = 0; sample < 2 + BUDGET / (p.k + 1); sample++) {
+        size_t i = sample < 2 ? (p.m - 1) * sample : below(p.m), j = below(p.n);
+        float value = expected_element(&p, i, j, before[i * p.ldc + j]);
+        if (!same(&c[i * p.ldc + j], &value, 1)) return false;
+    }
+    return true;
+}
+
+/* Runs `o` on exec and by the specification; also checks that nothing beside C is written. */
+static bool agrees(struct ft_exec *exec, const struct options *o) {
+    struct matrix a = matrix(o->m, o->k, o->a_type, o->a_layout, o->kind, o->misaligned);
+    struct matrix b = matrix(o->k, o->n, o->b_type, o->b_layout, o->kind, o->misaligned);
+    size_t ldc = o->n + below(4), count = o->m * ldc + 1, ld_add = o->n + 2;
+    float *c = malloc(2 * count * sizeof *c), *before = c + count, *add = malloc((o->m * ld_add + 1) * sizeof *add);
+    float *bias = malloc((o->n + 1) * sizeof *bias);
+    if (!c || !add || !bias) abort();
+    fill(c, count, o->kind);
+    memcpy(before, c, count * sizeof *c);
+    fill(add, o->m * ld_add, o->kind);
+    fill(bias, o->n, o->kind);
+    struct ft_product p = {.m = o->m, .n = o->n, .k = o->k, .a = a.view, .b = b.view, .c = c, .ldc = ldc,
+                           .accumulate = o->accumulate, .scale = o->scale, .bias = o->bias ? bias : NULL,
+                           .add = o->add == 2 ? c : o->add ? add : NULL, .ld_add = o->add == 2 ? ldc : ld_add};
+    struct ft_packed pack = {.k = o->k, .n = o->n};
+    if (o->packed) {
+        pack.dtype = (enum ft_dtype)(o->packed - 1);
+        pack.data = aligned_alloc(FT_ALIGN, ft_packed_size(exec, o->k, o->n, pack.dtype) + FT_ALIGN);
+        if (!pack.data) abort();
+        ft_pack(exec, &pack, &b.view);
+        p.packed = &pack;
+        p.b.data = NULL;
+    }
+    ft_gemm(exec, &p);
+    bool good = check(p, &b.view, before);
+    if (!good)
+        printf("# differs: m %zu n %zu k %zu dtypes %d %d layouts %d %d values %d misaligned %zu packed %d accumulate %d "
+               "bias %d scale %g add %d\n", o->m, o->n, o->k, (int)o->a_type, (int)o->b_type, (int)o->a_layout,
+               (int)o->b_layout, (int)o->kind, o->misaligned, o->packed, o->accumulate, o->bias, (double)o->scale, o->add);
+    free(pack.data);
+    free(bias);
+    free(add);
+    free(c);
+    free(a.memory);
+    free(b.memory);
+    return good;
+}
+
+/* --- the tests ------------------------------------------------------------------------------------------- */
+
+static const char *name;
+
+static struct options plain(size_t m, size_t n, size_t k) { return (struct options){.m = m, .n = n, .k = k}; }
+
+static void test_sizes(struct ft_exec *exec) {
+    static const size_t size[] = {0, 1, 2, 3, 5, 7, 8, 13, 17, 33};
+    enum { COUNT = sizeof size / sizeof *size };
+    bool good = true;
+    for (size_t i = 0; i < COUNT * COUNT * COUNT; i++) {
+        struct options o = plain(size[i % COUNT], size[i / COUNT % COUNT], size[i / COUNT / COUNT]);
+        good &= agrees(exec, &o);
+        o.a_layout = COLUMNS;
+        o.b_layout = i % 2 ? COLUMNS : ROWS;
+        o.accumulate = i % 3 == 0;
+        good &= agrees(exec, &o);
+    }
+    ok(good, "%s: every tiny size", name);
+}
+
+static void test_random(struct ft_exec *exec, enum values kind) {
+    static const char *const kinds[VALUES] = {"ordinary", "denormal", "signed zero, infinite and NaN"};
+    bool good = true;
+    for (int round = 0; round < 150; round++) {
+        size_t limit = round % 10 == 0 ? 180 : 60;
+        struct options o = {below(limit), below(limit), below(limit), (enum ft_dtype)below(3), (enum ft_dtype)below(3),
+                            (enum layout)below(LAYOUTS), (enum layout)below(LAYOUTS), kind, below(4),
+                            0, below(2), below(2), below(2) ? 0.37f : 0.0f, (int)below(3)};
+        if (below(3) == 0) o.a_type = o.b_type = FT_F32;
+        if (below(3) == 0) o.m = below(20);
+        if (below(3) == 0) o.n = below(20);
+        if (below(3) == 0) o.packed = 1 + (o.b_type == FT_BF16 && below(2) ? FT_BF16 : FT_F32);
+        good &= agrees(exec, &o);
+    }
+    ok(good, "%s: random shapes, strides and types of %s numbers", name, kinds[kind]);
+}
+
+/* Several blocks of K, of A and of B, for each of the driver's ways. */
+static void test_blocks(struct ft_exec *exec) {
+    bool good = true;
+    static const size_t shape[][3] = {{301, 70, 700}, {20, 130, 1100}, {1, 300, 1500}, {2, 140, 900}, {3, 100, 700},
+                                      {5, 90, 2100}, {100, 8, 2200}, {100, 3, 1300}, {9, 400, 1100}, {400, 16, 600}};
+    for (size_t i = 0; i < sizeof shape / sizeof *shape; i++)
+        for (int variant = 0; variant < 8; variant++) {
+            struct options o = plain(shape[i][0], shape[i][1], shape[i][2]);
+            o.a_layout = variant & 1 ? COLUMNS : ROWS;
+            o.b_layout = variant & 2 ? COLUMNS : ROWS;
+            o.accumulate = variant & 4;
+            o.bias = o.accumulate;
+            o.scale = 0.5f;
+            o.add = variant % 3;
+            if (variant == 2 || variant == 5) o.packed = 1 + FT_F32;
+            if (variant == 3 || variant == 6) o.packed = 1 + FT_BF16, o.b_type = FT_BF16;
+            good &= agrees(exec, &o);
+        }
+    ok(good, "%s: many blocks", name);
+}
+
+/* More of B than the exec's memory holds, and of chains that cannot rest in C. */
+static void test_chunks(struct ft_exec *exec) {
+    struct options o = plain(3, 1100, 5000);
+    bool good = agrees(exec, &o);
+    o = plain(2, 20, 270000);
+    o.b_layout = COLUMNS;
+    good &= agrees(exec, &o);
+    o.a_layout = COLUMNS;
+    o.add = 2;
+    good &= agrees(exec, &o);
+    o = plain(20, 2, 270000);
+    o.a_layout = COLUMNS;
+    o.accumulate = true;
+    good &= agrees(exec, &o);
+    o = plain(1200, 1100, 340);
+    o.add = 2;
+    good &= agrees(exec, &o);
+    ok(good, "%s: more than the exec's memory holds", name);
+}
+
+static void compare_with_specification(const char *isa_name, enum ft_isa isa, unsigned threads) {
+    struct ft_exec *exec;
+    struct ft_error error;
+    char text[64];
+    (void)snprintf(text, sizeof text, "%s, %u threads", isa_name, threads);
+    name = text;
+    state = 1;
+    if (!ok(ft_exec_new_isa(&exec, threads, isa, &error) == FT_OK, "%s: exec", name)) return;
+    if (threads == 2) test_sizes(exec);
+    for (int kind = 0; kind < VALUES; kind++) test_random(exec, (enum values)kind);
+    if (isa != FT_ISA_SCALAR) test_blocks(exec);
+    if (isa != FT_ISA_SCALAR && threads == 2) test_chunks(exec);
+    ft_exec_free(exec);
+}
+
+#endif
