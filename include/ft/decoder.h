@@ -24,7 +24,8 @@ struct ft_decoder_limits {
 /* The bytes it will take; SIZE_MAX on overflow. */
 size_t ft_decoder_size(const struct ft_model *model, struct ft_exec *exec, const struct ft_decoder_limits *limits);
 
-/* The model and exec must outlive the decoder. The weights must not change while sequences are live. */
+/* The model and exec must outlive the decoder. The base weights must not change while it
+ * lives: it keeps a packed copy. */
 enum ft_status ft_decoder_new(struct ft_decoder **decoder, struct ft_model *model, struct ft_exec *exec,
                               const struct ft_decoder_limits *limits, struct ft_error *error);
 void ft_decoder_free(struct ft_decoder *decoder); /* NULL is fine */

@@ -22,8 +22,8 @@
  *    computes inv_weight_sum for the whole step: binary64 sum in row order, 1 / sum rounded to binary32.
  *
  * Order of calls in an optimizer step: ft_session_begin_step; ft_session_step for each micro-batch (whole
- * documents, in row order); ft_session_end_step. Then the gradients in the parameters are complete; the caller
- * updates the values and calls ft_session_weights_changed.
+ * documents, in row order); ft_session_end_step. Then the gradients in the parameters are complete, and the
+ * caller updates the values.
  */
 #ifndef FT_SESSION_H
 #define FT_SESSION_H
@@ -97,8 +97,5 @@ void ft_session_end_step(struct ft_session *session);
  * probable token for each supervised token of the batch, in token order. */
 enum ft_status ft_session_evaluate(struct ft_session *session, const struct ft_batch *batch, float *loss,
                                    uint32_t *predicted, struct ft_loss_sum *sum, struct ft_error *error);
-
-/* To be called after values of parameters were changed by anyone, before the next step or evaluation. */
-void ft_session_weights_changed(struct ft_session *session);
 
 #endif

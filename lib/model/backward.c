@@ -37,7 +37,7 @@ static void backward_down(const struct ft_pass *pass, size_t l, bool deeper, siz
                           const float *d) {
     const struct ft_config *config = &pass->model->config;
     const struct ft_workspace *w = &pass->work;
-    struct ft_slice down = pass->model->layers[l].down;
+    struct ft_slice down = pass->layers[l].down;
     enum ft_activation act = config->activation;
     size_t F = config->ffn, n = R * F;
     /* h is computed again, before the gradients take the place of what it is made of */
@@ -51,7 +51,7 @@ static void backward_down(const struct ft_pass *pass, size_t l, bool deeper, siz
 
 /* gate and up from n = norm(x_mid). */
 static void backward_gate_up(const struct ft_pass *pass, size_t l, bool deeper, size_t R, const struct ft_activations *a) {
-    const struct ft_layer *layer = &pass->model->layers[l];
+    const struct ft_layer *layer = &pass->layers[l];
     const struct ft_workspace *w = &pass->work;
     float *dn = deeper ? w->dn : NULL;
     ft_norm_forward(pass, &layer->mlp_norm, R, a->x_mid, w->n, a->mean2, a->rstd2);
@@ -105,7 +105,7 @@ static void backward_fused(const struct ft_pass *pass, struct ft_slice slice, si
 
 /* q, k and v from n = norm(x); dn is one chain through q, k and v, in that order. */
 static void backward_project_attention(const struct ft_pass *pass, size_t l, bool deeper, const struct ft_activations *a) {
-    const struct ft_layer *layer = &pass->model->layers[l];
+    const struct ft_layer *layer = &pass->layers[l];
     const struct ft_workspace *w = &pass->work;
     bool select = ft_pass_selects(pass, l), fused = layer->q.module == layer->k.module;
     size_t C = pass->model->config.hidden, T = pass->rows, R = select ? pass->selected : T;
@@ -128,7 +128,7 @@ static void backward_project_attention(const struct ft_pass *pass, size_t l, boo
 }
 
 void ft_pass_layer_backward(const struct ft_pass *pass, size_t l, size_t lowest, struct ft_activations *a) {
-    const struct ft_layer *layer = &pass->model->layers[l];
+    const struct ft_layer *layer = &pass->layers[l];
     const struct ft_workspace *w = &pass->work;
     bool select = ft_pass_selects(pass, l);
     size_t R = select ? pass->selected : pass->rows;

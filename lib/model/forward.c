@@ -49,7 +49,7 @@ static void rotate(const struct ft_pass *pass, size_t rows, size_t heads, const 
 
 /* q [R], k and v [T] from the normed rows n [T]. */
 static void project_attention(const struct ft_pass *pass, size_t l, struct ft_activations *a) {
-    const struct ft_layer *layer = &pass->model->layers[l];
+    const struct ft_layer *layer = &pass->layers[l];
     const struct ft_config *config = &pass->model->config;
     const float *n = pass->work.n, *n_q = n;
     bool select = ft_pass_selects(pass, l);
@@ -100,7 +100,7 @@ static void activate(const struct ft_pass *pass, size_t R, const struct ft_activ
 }
 
 static void feed_forward(const struct ft_pass *pass, size_t l, size_t R, struct ft_activations *a, float *y) {
-    const struct ft_layer *layer = &pass->model->layers[l];
+    const struct ft_layer *layer = &pass->layers[l];
     const float *n = pass->work.n;
     if (layer->gate.module)
         ft_linear_forward(pass->exec, layer->gate, R, n, project(pass, layer->gate, R, n, a->u[FT_U_GATE]), NULL, a->gate);
@@ -111,7 +111,7 @@ static void feed_forward(const struct ft_pass *pass, size_t l, size_t R, struct 
 }
 
 void ft_pass_layer_forward(const struct ft_pass *pass, size_t l, struct ft_activations *a, float *y) {
-    const struct ft_layer *layer = &pass->model->layers[l];
+    const struct ft_layer *layer = &pass->layers[l];
     bool select = ft_pass_selects(pass, l);
     size_t R = select ? pass->selected : pass->rows;
     const float *x = a->x; /* the rows of a->x that go on */

@@ -20,6 +20,8 @@ static struct ft_operand slice_weights(struct ft_slice slice) {
     return w;
 }
 
+struct ft_operand ft_linear_operand(struct ft_slice slice) { return transposed(slice_weights(slice)); }
+
 /* The slice's rows of B as out x rank. */
 static struct ft_operand slice_b(struct ft_slice slice) {
     const struct ft_module *module = slice.module;
@@ -37,7 +39,8 @@ void ft_linear_forward(struct ft_exec *exec, struct ft_slice slice, size_t rows,
                        const float *add, float *y) {
     const struct ft_module *module = slice.module;
     struct ft_product product = {.m = rows, .n = slice.out, .k = module->in,
-                                 .a = dense(x, module->in), .b = transposed(slice_weights(slice)),
+                                 .a = dense(x, module->in),
+                                 .b = ft_linear_operand(slice), .packed = slice.packed,
                                  .c = y, .ldc = slice.out};
     struct ft_product rest = {.m = rows, .n = slice.out, .c = y, .ldc = slice.out, .accumulate = true};
     struct ft_product *last = &product;

@@ -14,6 +14,9 @@ static inline bool ft_module_adapted(const struct ft_module *module) { return mo
 /* u [rows, rank] */
 void ft_module_project(struct ft_exec *exec, const struct ft_module *module, size_t rows, const float *x, float *u);
 
+/* The slice's weights as the operand b of y = x W^T: element (i, o). */
+struct ft_operand ft_linear_operand(struct ft_slice slice);
+
 /* y = x W^T (+ u B^T) (+ b) (+ add). u is ignored unless the module is adapted. add: [rows, out] or NULL, may be y. */
 void ft_linear_forward(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x, const float *u,
                        const float *add, float *y);

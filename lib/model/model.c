@@ -62,9 +62,9 @@ static void add_attention(struct ft_model *model, size_t l) {
     size_t q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;
     if (config->family->module[FT_ROLE_QKV]) {
         struct ft_slice all = add_module(model, FT_ROLE_QKV, l, config->hidden, q + 2 * kv, config->qkv_bias);
-        layer->q = (struct ft_slice){all.module, 0, q};
-        layer->k = (struct ft_slice){all.module, q, kv};
-        layer->v = (struct ft_slice){all.module, q + kv, kv};
+        layer->q = (struct ft_slice){.module = all.module, .out = q};
+        layer->k = (struct ft_slice){.module = all.module, .first = q, .out = kv};
+        layer->v = (struct ft_slice){.module = all.module, .first = q + kv, .out = kv};
     } else {
         layer->q = add_module(model, FT_ROLE_Q, l, config->hidden, q, config->qkv_bias);
         layer->k = add_module(model, FT_ROLE_K, l, config->hidden, kv, config->qkv_bias);

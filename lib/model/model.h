@@ -15,6 +15,7 @@
 struct ft_slice {
     struct ft_module *module; /* NULL: this family has none (gate) */
     size_t first, out;
+    const struct ft_packed *packed; /* the weights packed for y = x W^T, or NULL: where they do not change */
 };
 
 struct ft_norm_weights {

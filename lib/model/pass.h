@@ -63,6 +63,7 @@ struct ft_cache_layer {
 struct ft_pass {
     struct ft_exec *exec;
     const struct ft_model *model;
+    const struct ft_layer *layers;    /* the model's, or a copy with packed weights */
     struct ft_workspace work;
     const float *cosine, *sine;       /* [positions, D / 2]; NULL with learned positions */
     /* the rows: */

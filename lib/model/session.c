@@ -150,6 +150,7 @@ static enum ft_status prepare(struct ft_session *session, const struct ft_model 
     *session = (struct ft_session){.model = (struct ft_model *)model, .exec = exec, .limits = l, .lowest = SIZE_MAX};
     session->pass.exec = exec;
     session->pass.model = model;
+    session->pass.layers = model->layers;
     if (l.train) session->lowest = ft_model_lowest(model);
     session->positions = l.longest < model->config.positions ? l.longest : model->config.positions;
     return FT_OK;
@@ -193,8 +194,6 @@ void ft_session_free(struct ft_session *session) {
     ft_arena_release(&session->arena);
     free(session);
 }
-
-void ft_session_weights_changed(struct ft_session *session) { (void)session; }
 
 /* --- a batch becomes rows --------------------------------------------------------------------------------------------- */
 

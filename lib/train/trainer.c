@@ -188,7 +188,6 @@ void ft_trainer_restore(struct ft_trainer *trainer, uint64_t done, uint64_t toke
     trainer->supervised = supervised;
     trainer->beta_power[0] = ft_power(trainer->spec.recipe->beta1, done);
     trainer->beta_power[1] = ft_power(trainer->spec.recipe->beta2, done);
-    ft_session_weights_changed(trainer->session);
 }
 
 /* --- a step ---------------------------------------------------------------------------------------------- */
@@ -258,7 +257,6 @@ static void update(struct ft_trainer *t, double lr, double norm) {
         struct ft_parameter *p = t->tensor[i];
         ft_adamw(t->spec.exec, p->rank > 1 ? &matrix : &vector, p->elements, p->value, p->grad, p->m, p->v);
     }
-    ft_session_weights_changed(t->session);
 }
 
 static enum ft_status take_step(struct ft_trainer *t, struct ft_step *step, struct ft_error *error) {
