@@ -76,54 +76,62 @@ static enum ft_status grow_merges(struct ft_bpe *bpe, size_t merges, struct ft_e
     return FT_OK;
 }
 
-static enum ft_status no_token(const struct ft_scan *scan, size_t rank, const char *text, struct ft_error *error) {
-    return ft_fail(error, FT_FORMAT, "%s: merge %zu needs the token \"%.60s\", which the vocabulary does not have",
-                   scan->name, rank, text);
+/* A part of a text, on its way to the vocabulary. */
+struct slice {
+    const char *text;
+    size_t length;
+};
+
+static enum ft_status no_token(const struct ft_scan *scan, size_t rank, struct slice token, struct ft_error *error) {
+    return ft_fail(error, FT_FORMAT, "%s: merge %zu needs the token \"%.*s\", which the vocabulary does not have", scan->name,
+                   rank, token.length < 60 ? (int)token.length : 60, token.text);
 }
 
-/* One merge, left and right in `pair`, the left one being the first `cut` bytes. A later merge of the same pair replaces
- * the earlier one, as in the reference. */
-static enum ft_status add_merge(struct ft_bpe *bpe, const struct ft_scan *scan, size_t rank, const char *left,
-                                size_t left_length, const char *right, size_t right_length, struct ft_buffer *product,
-                                struct ft_error *error) {
-    struct ft_bpe_merge merge = {.left = ft_vocab_find(bpe->vocab, left, left_length),
-                                 .right = ft_vocab_find(bpe->vocab, right, right_length),
+/* A later merge of the same pair replaces the earlier one, as in the reference. */
+static enum ft_status add_merge(struct ft_bpe *bpe, const struct ft_scan *scan, size_t rank, struct slice left,
+                                struct slice right, struct ft_buffer *joined, struct ft_error *error) {
+    struct ft_bpe_merge merge = {.left = ft_vocab_find(bpe->vocab, left.text, left.length),
+                                 .right = ft_vocab_find(bpe->vocab, right.text, right.length),
                                  .rank = (uint32_t)rank};
     if (merge.left == FT_TOKEN_NONE) return no_token(scan, rank, left, error);
     if (merge.right == FT_TOKEN_NONE) return no_token(scan, rank, right, error);
     size_t skip = bpe->prefix ? strlen(bpe->prefix) : 0;
-    if (skip > right_length) skip = right_length;
-    ft_buffer_clear(product);
-    enum ft_status status = ft_buffer_append(product, left, left_length, error);
-    if (!status) status = ft_buffer_append(product, right + skip, right_length - skip, error);
+    if (skip > right.length) skip = right.length;
+    enum ft_status status = ft_grow(&joined->data, &joined->capacity, left.length + right.length + 1, 1, FT_BUFFER_MAX,
+                                    "bytes of a token", error);
     if (status) return status;
-    merge.id = ft_vocab_find(bpe->vocab, product->data, product->size);
-    if (merge.id == FT_TOKEN_NONE) return no_token(scan, rank, product->data, error);
+    memcpy(joined->data, left.text, left.length);
+    memcpy(joined->data + left.length, right.text + skip, right.length - skip);
+    struct slice product = {joined->data, left.length + right.length - skip};
+    merge.id = ft_vocab_find(bpe->vocab, product.text, product.length);
+    if (merge.id == FT_TOKEN_NONE) return no_token(scan, rank, product, error);
     if (merge.id == merge.left || merge.id == merge.right)
-        return ft_fail(error, FT_FORMAT, "%s: merge %zu (\"%.60s\") adds nothing to one of its parts", scan->name, rank,
-                       product->data);
+        return ft_fail(error, FT_FORMAT, "%s: merge %zu adds nothing to one of its parts", scan->name, rank);
     *ft_bpe_slot(bpe, merge.left, merge.right) = merge;
     return FT_OK;
 }
 
 /* "a b" or ["a", "b"]. */
-static enum ft_status read_merge(struct ft_bpe *bpe, struct ft_scan *scan, size_t rank, struct ft_buffer text[3],
+static enum ft_status read_merge(struct ft_bpe *bpe, struct ft_scan *scan, size_t rank, struct ft_buffer buffer[3],
                                  struct ft_error *error) {
+    struct slice left = {0}, right = {0};
     enum ft_status status;
     if (ft_scan_peek(scan) == '[') {
-        if ((status = ft_scan_expect(scan, '[', error)) || (status = ft_scan_string(scan, &text[0], error)) ||
-            (status = ft_scan_expect(scan, ',', error)) || (status = ft_scan_string(scan, &text[1], error)) ||
+        if ((status = ft_scan_expect(scan, '[', error)) ||
+            (status = ft_scan_string(scan, &buffer[0], &left.text, &left.length, error)) ||
+            (status = ft_scan_expect(scan, ',', error)) ||
+            (status = ft_scan_string(scan, &buffer[1], &right.text, &right.length, error)) ||
             (status = ft_scan_expect(scan, ']', error)))
             return status;
-        return add_merge(bpe, scan, rank, text[0].data, text[0].size, text[1].data, text[1].size, &text[2], error);
+        return add_merge(bpe, scan, rank, left, right, &buffer[2], error);
     }
-    if ((status = ft_scan_string(scan, &text[0], error))) return status;
-    char *space = text[0].data ? memchr(text[0].data, ' ', text[0].size) : NULL;
-    if (!space || memchr(space + 1, ' ', text[0].size - (size_t)(space + 1 - text[0].data)))
+    if ((status = ft_scan_string(scan, &buffer[0], &left.text, &left.length, error))) return status;
+    const char *end = left.text + left.length, *space = memchr(left.text, ' ', left.length);
+    if (!space || memchr(space + 1, ' ', (size_t)(end - space - 1)))
         return ft_scan_fail(scan, "a merge is two tokens with one space between them", error);
-    size_t cut = (size_t)(space - text[0].data);
-    *space = '\0';
-    return add_merge(bpe, scan, rank, text[0].data, cut, space + 1, text[0].size - cut - 1, &text[2], error);
+    left.length = (size_t)(space - left.text);
+    right = (struct slice){space + 1, (size_t)(end - space - 1)};
+    return add_merge(bpe, scan, rank, left, right, &buffer[2], error);
 }
 
 static enum ft_status read_merges(struct ft_bpe *bpe, struct ft_scan *scan, struct ft_error *error) {

@@ -17,11 +17,6 @@ enum ft_status ft_scan_fail(const struct ft_scan *scan, const char *what, struct
     return ft_fail(error, FT_FORMAT, "%s:%zu:%zu: %s", scan->name, line, column, what);
 }
 
-char ft_scan_peek(struct ft_scan *scan) {
-    while (scan->p < scan->end && (*scan->p == ' ' || *scan->p == '\n' || *scan->p == '\t' || *scan->p == '\r')) scan->p++;
-    return scan->p < scan->end ? *scan->p : '\0';
-}
-
 enum ft_status ft_scan_expect(struct ft_scan *scan, char c, struct ft_error *error) {
     if (ft_scan_peek(scan) == c) {
         scan->p++;
@@ -82,18 +77,11 @@ static const char *plain_end(const char *p, const char *end) {
     return p;
 }
 
-enum ft_status ft_scan_string(struct ft_scan *scan, struct ft_buffer *text, struct ft_error *error) {
-    ft_buffer_clear(text);
-    if (ft_scan_peek(scan) != '"') return ft_scan_fail(scan, "expected a string", error);
-    scan->p++;
+/* The rest of a string with escapes, from the first one on. */
+static enum ft_status string_with_escapes(struct ft_scan *scan, struct ft_buffer *text, struct ft_error *error) {
     for (;;) {
         const char *stop = plain_end(scan->p, scan->end);
-        size_t count = (size_t)(stop - scan->p), valid = ft_utf8_valid(scan->p, count);
-        if (valid < count) {
-            scan->p += valid;
-            return ft_scan_fail(scan, "not UTF-8", error);
-        }
-        enum ft_status status = ft_buffer_append(text, scan->p, count, error);
+        enum ft_status status = ft_buffer_append(text, scan->p, (size_t)(stop - scan->p), error);
         if (status) return status;
         scan->p = stop;
         if (stop == scan->end) return ft_scan_fail(scan, "the file ends within a string: is it cut?", error);
@@ -102,6 +90,23 @@ enum ft_status ft_scan_string(struct ft_scan *scan, struct ft_buffer *text, stru
         if (*stop != '\\') return ft_scan_fail(scan, "a control character within a string", error);
         if ((status = escape(scan, text, error))) return status;
     }
+}
+
+enum ft_status ft_scan_string(struct ft_scan *scan, struct ft_buffer *buffer, const char **text, size_t *length,
+                              struct ft_error *error) {
+    if (ft_scan_peek(scan) != '"') return ft_scan_fail(scan, "expected a string", error);
+    const char *start = ++scan->p, *stop = plain_end(start, scan->end);
+    if (stop < scan->end && *stop == '"') {
+        *text = start;
+        *length = (size_t)(stop - start);
+        scan->p = stop + 1;
+        return FT_OK;
+    }
+    ft_buffer_clear(buffer);
+    enum ft_status status = string_with_escapes(scan, buffer, error);
+    *text = buffer->data;
+    *length = buffer->size;
+    return status;
 }
 
 enum ft_status ft_scan_u32(struct ft_scan *scan, uint32_t *value, struct ft_error *error) {
@@ -135,12 +140,12 @@ enum ft_status ft_scan_double(struct ft_scan *scan, double *value, struct ft_err
 
 /* Moves behind the string whose quote is at scan->p. */
 static enum ft_status skip_string(struct ft_scan *scan, struct ft_error *error) {
-    for (scan->p++; scan->p < scan->end; scan->p++) {
-        if (*scan->p == '"') {
-            scan->p++;
+    for (const char *p = scan->p + 1; p < scan->end; p++) {
+        if (*p == '"') {
+            scan->p = p + 1;
             return FT_OK;
         }
-        if (*scan->p == '\\') scan->p++;
+        if (*p == '\\') p++;
     }
     scan->p = scan->end;
     return ft_scan_fail(scan, "the file ends within a string: is it cut?", error);
@@ -161,7 +166,7 @@ enum ft_status ft_scan_skip(struct ft_scan *scan, struct ft_error *error) {
             if (!depth) return ft_scan_fail(scan, "expected a value", error);
             scan->p++;
         } else
-            while (scan->p < scan->end && !strchr(" \t\r\n,:]}[{\"", *scan->p)) scan->p++;
+            while (scan->p < scan->end && !strchr(" \t\r\n,:]}[{\"", *scan->p)) scan->p++; /* a number or a word */
         if (status) return status;
     } while (depth);
     return FT_OK;

@@ -8,6 +8,7 @@
 #include "ft/file.h"
 #include "ft/json.h"
 #include "scan.h"
+#include "unicode.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,11 +20,36 @@ void ft_ids_release(struct ft_ids *ids) {
 
 /* --- the big parts --------------------------------------------------------------------------------------- */
 
-/* A tokenizer.json in three: where the vocabulary and the merges are (p NULL: absent), and the rest. */
+/* A tokenizer.json taken apart: the vocabulary, read; where the merges are (p NULL: absent); the rest. */
 struct parts {
-    struct ft_scan vocab, merges;
+    struct ft_vocab *vocab;
+    bool has_vocab;
+    struct ft_scan merges;
     struct ft_buffer rest;
 };
+
+/* {"token": id, ...} */
+static enum ft_status read_vocab(struct ft_vocab *vocab, struct ft_scan *scan, struct ft_error *error) {
+    enum { BYTES_A_TOKEN = 24 }; /* a guess, in the whole file */
+    struct ft_buffer buffer = {0};
+    bool more = true;
+    enum ft_status status = ft_vocab_init(vocab, (size_t)(scan->end - scan->p) / BYTES_A_TOKEN, error);
+    if (!status) status = ft_buffer_append(&buffer, "", 0, error);
+    if (!status) status = ft_scan_expect(scan, '{', error);
+    if (!status && ft_scan_peek(scan) == '}') more = false, scan->p++;
+    while (more && !status) {
+        const char *text = NULL;
+        size_t length = 0;
+        uint32_t id = 0;
+        if ((status = ft_scan_string(scan, &buffer, &text, &length, error)) || (status = ft_scan_expect(scan, ':', error)) ||
+            (status = ft_scan_u32(scan, &id, error)))
+            break;
+        if ((status = ft_vocab_add(vocab, text, length, id, error))) ft_error_context(error, "%s: model.vocab", scan->name);
+        else status = ft_scan_more(scan, '}', &more, error);
+    }
+    ft_buffer_release(&buffer);
+    return status;
+}
 
 /* Consumes a key and its colon; its text as written, without the quotes. */
 static enum ft_status scan_key(struct ft_scan *scan, const char **key, size_t *length, struct ft_error *error) {
@@ -38,15 +64,26 @@ static bool is_key(const char *key, size_t length, const char *name) {
     return length == strlen(name) && memcmp(key, name, length) == 0;
 }
 
-/* Copies the text from *from up to the value at scan->p, puts null for the value, and moves behind it. */
-static enum ft_status take_out(struct ft_scan *scan, const char **from, struct ft_scan *part, struct ft_buffer *rest,
-                               struct ft_error *error) {
+/* Copies the text from *from up to the value at scan->p, and puts null for the value. */
+static enum ft_status put_null(struct ft_scan *scan, const char *from, struct ft_buffer *rest, struct ft_error *error) {
     (void)ft_scan_peek(scan);
-    *part = *scan;
-    enum ft_status status = ft_buffer_append(rest, *from, (size_t)(scan->p - *from), error);
-    if (!status) status = ft_buffer_string(rest, "null", error);
+    enum ft_status status = ft_buffer_append(rest, from, (size_t)(scan->p - from), error);
+    return status ? status : ft_buffer_string(rest, "null", error);
+}
+
+static enum ft_status take_vocab(struct ft_scan *scan, const char **from, struct parts *parts, struct ft_error *error) {
+    enum ft_status status = put_null(scan, *from, &parts->rest, error);
+    if (!status) status = read_vocab(parts->vocab, scan, error);
+    parts->has_vocab = true;
+    *from = scan->p;
+    return status;
+}
+
+static enum ft_status take_merges(struct ft_scan *scan, const char **from, struct parts *parts, struct ft_error *error) {
+    enum ft_status status = put_null(scan, *from, &parts->rest, error);
+    parts->merges = *scan;
     if (!status) status = ft_scan_skip(scan, error);
-    *from = part->end = scan->p;
+    *from = parts->merges.end = scan->p;
     return status;
 }
 
@@ -62,10 +99,10 @@ static enum ft_status split_object(struct ft_scan *scan, bool model, const char 
         if ((status = scan_key(scan, &key, &length, error))) break;
         char value = ft_scan_peek(scan);
         if (!model && is_key(key, length, "model") && value == '{') status = split_object(scan, true, from, parts, error);
-        else if (model && is_key(key, length, "vocab") && !parts->vocab.p && value == '{')
-            status = take_out(scan, from, &parts->vocab, &parts->rest, error);
+        else if (model && is_key(key, length, "vocab") && !parts->has_vocab && value == '{')
+            status = take_vocab(scan, from, parts, error);
         else if (model && is_key(key, length, "merges") && !parts->merges.p && value == '[')
-            status = take_out(scan, from, &parts->merges, &parts->rest, error);
+            status = take_merges(scan, from, parts, error);
         else status = ft_scan_skip(scan, error);
         if (!status) status = ft_scan_more(scan, '}', &more, error);
     }
@@ -80,29 +117,6 @@ static enum ft_status split_parts(const char *json, size_t size, const char *nam
     return status ? status : ft_buffer_append(&parts->rest, from, (size_t)(scan.end - from), error);
 }
 
-/* {"token": id, ...} */
-static enum ft_status read_vocab(struct ft_vocab *vocab, struct ft_scan *scan, struct ft_error *error) {
-    enum { BYTES_A_TOKEN = 16 }; /* a guess at the number of tokens */
-    struct ft_buffer text = {0};
-    bool more = true;
-    enum ft_status status = ft_vocab_init(vocab, (size_t)(scan->end - scan->p) / BYTES_A_TOKEN, error);
-    if (!status) status = ft_buffer_append(&text, "", 0, error);
-    if (!status) status = ft_scan_expect(scan, '{', error);
-    if (!status && ft_scan_peek(scan) == '}') more = false;
-    while (more && !status) {
-        uint32_t id = 0;
-        if ((status = ft_scan_string(scan, &text, error)) || (status = ft_scan_expect(scan, ':', error)) ||
-            (status = ft_scan_u32(scan, &id, error)))
-            break;
-        if ((status = ft_vocab_add(vocab, text.data, text.size, id, error)))
-            ft_error_context(error, "%s: model.vocab", scan->name);
-        else
-            status = ft_scan_more(scan, '}', &more, error);
-    }
-    ft_buffer_release(&text);
-    return status;
-}
-
 /* --- the rest -------------------------------------------------------------------------------------------- */
 
 static enum ft_status read_model(struct ft_tokenizer *t, const struct ft_json *json, struct parts *parts,
@@ -114,9 +128,8 @@ static enum ft_status read_model(struct ft_tokenizer *t, const struct ft_json *j
     if (status) return status;
     if (type && strcmp(type, "BPE") != 0)
         return ft_fail(error, FT_UNSUPPORTED, "%s: the model type \"%s\" is not supported (BPE is)", json->name, type);
-    if (!parts->vocab.p) return ft_json_fail(json, model, error, "\"vocab\" must be an object of tokens and ids");
+    if (!parts->has_vocab) return ft_json_fail(json, model, error, "\"vocab\" must be an object of tokens and ids");
     if (!type && !parts->merges.p) return ft_json_fail(json, model, error, "\"type\" and \"merges\" are missing");
-    if ((status = read_vocab(&t->vocab, &parts->vocab, error))) return status;
     return ft_bpe_read(&t->bpe, &t->vocab, t->pretokenizer.bytes, json, model, &parts->merges, error);
 }
 
@@ -187,7 +200,12 @@ enum ft_status ft_tokenizer_parse(struct ft_tokenizer **tokenizer, const char *j
     struct parts parts = {0};
     struct ft_json tree = {0};
     enum ft_status status = ft_alloc(&t, 1, sizeof *t, error);
-    if (!status) t->bos = FT_TOKEN_NONE;
+    if (!status) {
+        t->bos = FT_TOKEN_NONE;
+        parts.vocab = &t->vocab;
+        size_t valid = ft_utf8_valid(json, size);
+        if (valid < size) status = ft_fail(error, FT_FORMAT, "%s: not UTF-8 at byte %zu", name, valid);
+    }
     if (!status) status = split_parts(json, size, name, &parts, error);
     if (!status) status = ft_json_parse(&tree, parts.rest.data, parts.rest.size, name, 0, error);
     if (!status) status = read_rest(t, &tree, &parts, error);

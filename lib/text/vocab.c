@@ -58,22 +58,26 @@ const char *ft_vocab_text(const struct ft_vocab *vocab, uint32_t id, size_t *len
     return vocab->text + vocab->entry[id].offset;
 }
 
+/* Of a token in a message. */
+static int shown(size_t length) { return length < 40 ? (int)length : 40; }
+
 enum ft_status ft_vocab_add(struct ft_vocab *vocab, const char *text, size_t length, uint32_t id, struct ft_error *error) {
     if (id >= FT_VOCAB_MAX)
-        return ft_fail(error, FT_LIMIT, "token \"%.40s\" has id %u; ids below %u are supported", text, id, FT_VOCAB_MAX);
+        return ft_fail(error, FT_LIMIT, "token \"%.*s\" has id %u; ids below %u are supported", shown(length),
+                       text, id, FT_VOCAB_MAX);
     enum ft_status status;
     if (2 * ((size_t)vocab->count + 1) > vocab->slots && (status = make_slots(vocab, vocab->slots, error))) return status;
     uint32_t tag;
     size_t at = find_slot(vocab, text, length, &tag);
     if (vocab->slot[at].id != FT_TOKEN_NONE)
-        return ft_fail(error, FT_FORMAT, "token \"%.40s\" occurs twice", text);
+        return ft_fail(error, FT_FORMAT, "token \"%.*s\" occurs twice", shown(length), text);
     if ((status = ft_grow(&vocab->entry, &vocab->entry_capacity, (size_t)id + 1, sizeof *vocab->entry, FT_VOCAB_MAX,
                           "tokens", error)))
         return status;
     for (; vocab->limit <= id; vocab->limit++) vocab->entry[vocab->limit] = (struct ft_vocab_entry){FT_TOKEN_NONE, 0};
     if (vocab->entry[id].offset != FT_TOKEN_NONE)
-        return ft_fail(error, FT_FORMAT, "id %u belongs to two tokens, \"%.40s\" and \"%.40s\"", id,
-                       vocab->text + vocab->entry[id].offset, text);
+        return ft_fail(error, FT_FORMAT, "id %u belongs to two tokens, \"%.40s\" and \"%.*s\"", id,
+                       vocab->text + vocab->entry[id].offset, shown(length), text);
     if ((status = ft_grow(&vocab->text, &vocab->text_capacity, vocab->text_size + length + 1, 1, UINT32_MAX - 1,
                           "bytes of tokens", error)))
         return status;
