@@ -27,7 +27,8 @@ int main(int argc, char **argv) {
     enum ft_options_result parsed = ft_options_parse(&command, argc, argv, &first, &error);
     if (parsed == FT_OPTIONS_DONE) return fclose(stdout) == 0 ? 0 : 2;
     enum ft_status status = FT_USAGE;
-    if (parsed == FT_OPTIONS_RUN && first == argc) ft_fail(&error, FT_USAGE, "name at least one directory; see --help");
+    if (parsed == FT_OPTIONS_RUN && first == argc)
+        ft_fail(&error, FT_USAGE, "name at least one directory; see --help");
     else if (parsed == FT_OPTIONS_RUN) {
         const struct ft_verify verify = {
             .paths = (const char *const *)(argv + first),
@@ -37,7 +38,8 @@ int main(int argc, char **argv) {
         };
         status = ft_verify(&verify, &error);
     }
-    if (fclose(stdout) != 0 && !status) status = ft_fail_errno(&error, FT_IO, "standard output: cannot be written");
+    if (fclose(stdout) != 0 && !status)
+        status = ft_fail_errno(&error, FT_IO, "standard output: cannot be written");
     if (status) fprintf(stderr, "ft-verify: %s\n", error.message);
     return status == FT_OK ? 0 : status == FT_MISMATCH ? 1 : 2;
 }

@@ -23,8 +23,10 @@ enum ft_output_flags {
 
 /* "-" writes to standard output directly (FT_OUTPUT_KEEP is then without effect). A device or a pipe as
  * target is written in place, too. *output is freed by commit or abort. */
-enum ft_status ft_output_open(struct ft_output **output, const char *path, unsigned flags, struct ft_error *error);
-enum ft_status ft_output_write(struct ft_output *output, const void *bytes, size_t count, struct ft_error *error);
+enum ft_status ft_output_open(struct ft_output **output, const char *path, unsigned flags,
+                              struct ft_error *error);
+enum ft_status ft_output_write(struct ft_output *output, const void *bytes, size_t count,
+                               struct ft_error *error);
 enum ft_status ft_output_string(struct ft_output *output, const char *text, struct ft_error *error);
 uint64_t ft_output_size(const struct ft_output *output); /* bytes written so far */
 
@@ -36,7 +38,8 @@ enum ft_status ft_output_commit(struct ft_output *output, struct ft_error *error
 void ft_output_abort(struct ft_output *output); /* NULL is fine */
 
 /* open, write, commit in one. */
-enum ft_status ft_write_file(const char *path, const void *bytes, size_t count, unsigned flags, struct ft_error *error);
+enum ft_status ft_write_file(const char *path, const void *bytes, size_t count, unsigned flags,
+                             struct ft_error *error);
 
 /* A directory that appears at once. An existing one is replaced when it is empty or one of ours (it holds
  * SHA256SUMS or provenance.json); anything else there is FT_USAGE, before any work is done. Files in it that

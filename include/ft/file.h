@@ -33,7 +33,8 @@ bool ft_path_exists(const char *path);
 bool ft_path_is_directory(const char *path);
 
 /* "<directory>/<name>" appended to an empty or cleared buffer; a trailing slash is not doubled. */
-enum ft_status ft_path_join(struct ft_buffer *buffer, const char *directory, const char *name, struct ft_error *error);
+enum ft_status ft_path_join(struct ft_buffer *buffer, const char *directory, const char *name,
+                            struct ft_error *error);
 
 /* "standard input" for "-", else path. */
 const char *ft_path_shown(const char *path);
@@ -44,7 +45,8 @@ struct ft_lines;
 #define FT_LINE_MAX ((size_t)64 << 20) /* the usual cap */
 
 /* max_line 0 means FT_LINE_MAX. Close with ft_lines_close. */
-enum ft_status ft_lines_open(struct ft_lines **lines, const char *path, size_t max_line, struct ft_error *error);
+enum ft_status ft_lines_open(struct ft_lines **lines, const char *path, size_t max_line,
+                             struct ft_error *error);
 
 /* The same from a source, which the lines take over, on failure too. */
 enum ft_status ft_lines_from(struct ft_lines **lines, struct ft_source *source, size_t max_line,

@@ -40,7 +40,7 @@ struct ft_ftok_record {
     uint64_t line;                         /* source line, from 1; 0: none */
 };
 
-/* --- writing: new, put..., finish ------------------------------------------------------------------------- */
+/* --- writing: new, put..., finish ----------------------------------------------------------------------- */
 struct ft_ftok_writer;
 
 /* Writes to `output`, which stays the caller's: commit it after finish, abort it on failure. The header is
@@ -48,12 +48,13 @@ struct ft_ftok_writer;
 enum ft_status ft_ftok_writer_new(struct ft_ftok_writer **writer, struct ft_output *output,
                                   const struct ft_ftok_header *header, struct ft_error *error);
 /* FT_USAGE when the record breaks a rule above: a bug of the caller's. */
-enum ft_status ft_ftok_put(struct ft_ftok_writer *writer, const struct ft_ftok_record *record, struct ft_error *error);
+enum ft_status ft_ftok_put(struct ft_ftok_writer *writer, const struct ft_ftok_record *record,
+                           struct ft_error *error);
 /* data: SHA-256 of the source data in hexadecimal, or NULL when there is none to name. Does not free. */
 enum ft_status ft_ftok_finish(struct ft_ftok_writer *writer, const char *data, struct ft_error *error);
 void ft_ftok_writer_free(struct ft_ftok_writer *writer); /* NULL is fine */
 
-/* --- reading: open, next... until *record is NULL; only then was the whole stream checked ------------------- */
+/* --- reading: open, next... until *record is NULL; only then was the whole stream checked --------------- */
 struct ft_ftok_reader;
 
 /* path: a file, a pipe or "-". */
@@ -67,7 +68,8 @@ const struct ft_ftok_header *ft_ftok_header(const struct ft_ftok_reader *reader)
 const struct ft_json *ft_ftok_header_json(const struct ft_ftok_reader *reader);
 /* *record is valid until the next call; NULL at the end, after the trailer was checked. FT_FORMAT with the
  * record's number and the remedy when the stream is cut or altered. */
-enum ft_status ft_ftok_next(struct ft_ftok_reader *reader, const struct ft_ftok_record **record, struct ft_error *error);
+enum ft_status ft_ftok_next(struct ft_ftok_reader *reader, const struct ft_ftok_record **record,
+                            struct ft_error *error);
 uint64_t ft_ftok_number(const struct ft_ftok_reader *reader); /* of the record given last, from 1 */
 /* After the end: the SHA-256 of the stream (all bytes, hexadecimal: what sha256sum prints) and the trailer's
  * data digest (NULL: none). */
@@ -75,7 +77,7 @@ const char *ft_ftok_digest(const struct ft_ftok_reader *reader);
 const char *ft_ftok_data(const struct ft_ftok_reader *reader);
 void ft_ftok_close(struct ft_ftok_reader *reader); /* NULL is fine */
 
-/* --- all at once ------------------------------------------------------------------------------------------- */
+/* --- all at once ---------------------------------------------------------------------------------------- */
 struct ft_ftok_set {
     size_t rows;
     size_t *start;   /* [rows + 1]: row r is ids[start[r] .. start[r+1]) */
@@ -94,7 +96,8 @@ struct ft_ftok_set {
 };
 
 /* max_tokens 0: no more than memory. Release when done, on success only. */
-enum ft_status ft_ftok_load(struct ft_ftok_set *set, const char *path, size_t max_tokens, struct ft_error *error);
+enum ft_status ft_ftok_load(struct ft_ftok_set *set, const char *path, size_t max_tokens,
+                            struct ft_error *error);
 void ft_ftok_set_release(struct ft_ftok_set *set); /* a zero set is fine */
 
 #endif

@@ -26,7 +26,8 @@ void ft_sha256_final(struct ft_sha256 *hash, unsigned char digest[FT_SHA256_SIZE
 void ft_sha256(const void *bytes, size_t count, unsigned char digest[FT_SHA256_SIZE]);
 void ft_sha256_hex(const void *bytes, size_t count, char hex[FT_SHA256_HEX]);
 /* A whole file, streamed; a directory or a missing file fails. size may be NULL. */
-enum ft_status ft_sha256_file(const char *path, char hex[FT_SHA256_HEX], uint64_t *size, struct ft_error *error);
+enum ft_status ft_sha256_file(const char *path, char hex[FT_SHA256_HEX], uint64_t *size,
+                              struct ft_error *error);
 
 /* hex holds 2 * count + 1 bytes. */
 void ft_hex(const unsigned char *bytes, size_t count, char *hex);

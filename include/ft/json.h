@@ -33,8 +33,8 @@ struct ft_json {
 
 /* Parses text[0..size) (need not be NUL-terminated). For a line of JSONL give its number. Release when done.
  * */
-enum ft_status ft_json_parse(struct ft_json *json, const char *text, size_t size, const char *name, uint64_t line,
-                             struct ft_error *error);
+enum ft_status ft_json_parse(struct ft_json *json, const char *text, size_t size, const char *name,
+                             uint64_t line, struct ft_error *error);
 /* The whole file at path, at most `max` bytes (0: FT_JSON_MAX). `path` is borrowed as the name. */
 enum ft_status ft_json_read(struct ft_json *json, const char *path, size_t max, struct ft_error *error);
 void ft_json_release(struct ft_json *json); /* a zero document is fine */
@@ -53,14 +53,17 @@ enum ft_status ft_json_fail(const struct ft_json *json, const struct cJSON *node
 
 /* The value of a node, FT_FORMAT when it is of another type. Strings are UTF-8, without NUL inside, and
  * belong to the document. */
-enum ft_status ft_json_string(const struct ft_json *json, const struct cJSON *node, const char **out, struct ft_error *error);
-enum ft_status ft_json_bool(const struct ft_json *json, const struct cJSON *node, bool *out, struct ft_error *error);
-enum ft_status ft_json_double(const struct ft_json *json, const struct cJSON *node, double *out, struct ft_error *error);
+enum ft_status ft_json_string(const struct ft_json *json, const struct cJSON *node, const char **out,
+                              struct ft_error *error);
+enum ft_status ft_json_bool(const struct ft_json *json, const struct cJSON *node, bool *out,
+                            struct ft_error *error);
+enum ft_status ft_json_double(const struct ft_json *json, const struct cJSON *node, double *out,
+                              struct ft_error *error);
 /* Integers must be written as such (an integral value like 1e3 or 2.0 is refused), within [min, max]. */
 enum ft_status ft_json_u64(const struct ft_json *json, const struct cJSON *node, uint64_t min, uint64_t max,
                            uint64_t *out, struct ft_error *error);
-enum ft_status ft_json_i64(const struct ft_json *json, const struct cJSON *node, int64_t min, int64_t max, int64_t *out,
-                           struct ft_error *error);
+enum ft_status ft_json_i64(const struct ft_json *json, const struct cJSON *node, int64_t min, int64_t max,
+                           int64_t *out, struct ft_error *error);
 enum ft_status ft_json_expect(const struct ft_json *json, const struct cJSON *node, enum ft_json_type type,
                               struct ft_error *error);
 
@@ -74,7 +77,8 @@ enum ft_status ft_json_get_bool(const struct ft_json *json, const struct cJSON *
 enum ft_status ft_json_get_double(const struct ft_json *json, const struct cJSON *object, const char *key,
                                   enum ft_json_need need, double *out, struct ft_error *error);
 enum ft_status ft_json_get_u64(const struct ft_json *json, const struct cJSON *object, const char *key,
-                               enum ft_json_need need, uint64_t min, uint64_t max, uint64_t *out, struct ft_error *error);
+                               enum ft_json_need need, uint64_t min, uint64_t max, uint64_t *out,
+                               struct ft_error *error);
 /* An array or object. */
 enum ft_status ft_json_get_node(const struct ft_json *json, const struct cJSON *object, const char *key,
                                 enum ft_json_need need, enum ft_json_type type, const struct cJSON **out,
@@ -85,8 +89,10 @@ enum ft_status ft_json_only(const struct ft_json *json, const struct cJSON *obje
                             struct ft_error *error);
 
 /* --- building -------------------------------------------------------------------------------------------
- * ft_json_new, then set... into parents (key NULL when the parent is an array), then ft_json_print. Running out of memory is
- * remembered in the document, NULL parents are skipped, and ft_json_print reports it: no check in between. Setting an
+ * ft_json_new, then set... into parents (key NULL when the parent is an array),
+ then ft_json_print. Running out of memory is
+ * remembered in the document, NULL parents are skipped,
+ and ft_json_print reports it: no check in between. Setting an
  * existing key replaces it. */
 enum ft_status ft_json_new(struct ft_json *json, enum ft_json_type type, struct ft_error *error); /* ARRAY or OBJECT */
 struct cJSON *ft_json_set_object(struct ft_json *json, struct cJSON *parent, const char *key);

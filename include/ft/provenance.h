@@ -6,10 +6,10 @@
  * Order of calls in a program that makes a directory:
  *
  *     ft_provenance_new(&p, "split", &error)             what kind of work this is
- *     ft_provenance_parameters(p)                        add to this object what the user chose (recipe, options that matter)
- *     ft_provenance_add_file / _directory / _stream ...  every input, by digest
+ *     ft_provenance_parameters(p)                        what the user chose: set keys of this object
+ *     ft_provenance_add_file / _digest / _model ...      every input, by digest
  *     ft_directory_begin; write the files
- *     ft_provenance_finish(p, ft_directory_path(d), &error)   writes provenance.json and SHA256SUMS over all files
+ *     ft_provenance_finish(p, ft_directory_path(d), &error)   provenance.json and SHA256SUMS over all of them
  *     ft_directory_commit; ft_provenance_free(p)
  */
 #ifndef FT_PROVENANCE_H
@@ -32,8 +32,8 @@ struct ft_json *ft_provenance_json(struct ft_provenance *provenance);
 struct cJSON *ft_provenance_parameters(struct ft_provenance *provenance);
 struct cJSON *ft_provenance_internal(struct ft_provenance *provenance);
 
-/* Inputs, in the order added; role: "model", "adapter", "train", "valid", "test", "data", "recipe", ... A file is
- * named by the last component of its path, a directory by its role: paths are not recorded. */
+/* Inputs, in the order added; role: "model", "adapter", "train", "valid", "test", "data", "recipe", ... A
+ * file is named by the last component of its path, a directory by its role: paths are not recorded. */
 enum ft_status ft_provenance_add_file(struct ft_provenance *provenance, const char *role, const char *path,
                                       struct ft_error *error);
 /* The same for an input whose digest (hexadecimal SHA-256) is known already, e.g. a stream that was read from
@@ -46,12 +46,14 @@ enum ft_status ft_provenance_add_model(struct ft_provenance *provenance, const c
 
 /* Hashes every file in `directory` (subdirectories too) that is not unhashed by convention, makes them the
  * subjects, writes provenance.json and SHA256SUMS there (both as they are when nothing changed). */
-enum ft_status ft_provenance_finish(struct ft_provenance *provenance, const char *directory, struct ft_error *error);
+enum ft_status ft_provenance_finish(struct ft_provenance *provenance, const char *directory,
+                                    struct ft_error *error);
 
-/* One digest for a model or adapter directory, in-toto's dirHash of the files that define it: SHA-256 over the lines
- * "<sha256>  <name>\n", sorted by name, of config.json, generation_config.json, adapter_config.json, tokenizer.json,
- * tokenizer_config.json, special_tokens_map.json, chat_template.jinja, *.safetensors and *.safetensors.index.json,
- * those that lie directly in it. For a single file (.gguf): its SHA-256. FT_FORMAT when a directory has none. */
+/* One digest for a model or adapter directory, in-toto's dirHash of the files that define it: SHA-256 over
+ * the lines "<sha256> <name>\n", sorted by name, of config.json, generation_config.json, adapter_config.json,
+ * tokenizer.json, tokenizer_config.json, special_tokens_map.json, chat_template.jinja, *.safetensors and
+ * *.safetensors.index.json, those that lie directly in it. For a single file (.gguf): its SHA-256. FT_FORMAT
+ * when a directory has none. */
 enum ft_status ft_model_digest(const char *path, char hex[FT_SHA256_HEX], struct ft_error *error);
 
 /* True for side files that may differ between equal runs and are neither hashed nor subjects: "*.log",

@@ -48,7 +48,8 @@ double ft_rng_uniform_double(const struct ft_rng *rng, uint32_t step, uint32_t t
 
 /* Uniform in [0, bound), bound > 0, without modulo bias (Lemire 2019): from ft_rng_u64's counter `index`, and
  * where that is rejected from index + k * 2^56, k = 1, 2, ...; index must be below 2^56. */
-uint64_t ft_rng_bounded(const struct ft_rng *rng, uint32_t step, uint32_t tensor, uint64_t index, uint64_t bound);
+uint64_t ft_rng_bounded(const struct ft_rng *rng, uint32_t step, uint32_t tensor, uint64_t index,
+                        uint64_t bound);
 
 /* Fisher-Yates over items[0..count): item i (from count - 1 down to 1) swaps with bounded(index i, i + 1). */
 void ft_rng_shuffle(const struct ft_rng *rng, uint32_t step, uint32_t tensor, uint32_t *items, size_t count);

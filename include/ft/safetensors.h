@@ -47,9 +47,10 @@ const char *ft_safetensors_metadata(const struct ft_safetensors *st, const char 
 /* A tensor that must be there, be readable and have this shape; else FT_FORMAT (FT_UNSUPPORTED for the
  * element type) naming file, tensor, what was expected and what was found. */
 enum ft_status ft_safetensors_need(const struct ft_safetensors *st, const char *name, unsigned rank,
-                                   const uint64_t *shape, const struct ft_tensor **out, struct ft_error *error);
+                                   const uint64_t *shape, const struct ft_tensor **out,
+                                   struct ft_error *error);
 
-/* --- writing --------------------------------------------------------------------------------------------- */
+/* --- writing -------------------------------------------------------------------------------------------- */
 
 struct ft_tensor_out {
     const char *name;

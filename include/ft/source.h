@@ -21,8 +21,8 @@ const char *ft_source_name(const struct ft_source *source); /* for messages */
 
 /* The next bytes without consuming them: at least `least` (<= FT_SOURCE_PEEK) of them unless the input ends
  * before. *bytes stays valid until the next call. */
-enum ft_status ft_source_peek(struct ft_source *source, size_t least, const unsigned char **bytes, size_t *count,
-                              struct ft_error *error);
+enum ft_status ft_source_peek(struct ft_source *source, size_t least, const unsigned char **bytes,
+                              size_t *count, struct ft_error *error);
 
 /* Consumes `count` bytes, no more than the last peek gave. */
 void ft_source_skip(struct ft_source *source, size_t count);

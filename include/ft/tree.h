@@ -14,7 +14,8 @@
 /* Calls visit with the path relative to `directory` ("a/b.txt") of every file below it, in byte order of
  * these paths, and stops at the first failure. Links to files count as files; links to directories, devices,
  * sockets and FIFOs are FT_FORMAT. */
-enum ft_status ft_tree_walk(const char *directory, enum ft_status (*visit)(void *arg, const char *name, struct ft_error *),
+enum ft_status ft_tree_walk(const char *directory,
+                            enum ft_status (*visit)(void *arg, const char *name, struct ft_error *),
                             void *arg, struct ft_error *error);
 
 bool ft_tree_is_empty(const char *directory);

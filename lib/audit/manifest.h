@@ -26,15 +26,19 @@ void ft_manifest_release(struct ft_manifest *manifest);
 void ft_manifest_sort(struct ft_manifest *manifest);
 /* In a sorted list; NULL: absent. */
 const struct ft_manifest_entry *ft_manifest_find(const struct ft_manifest *manifest, const char *name);
-const struct ft_manifest_entry *ft_manifest_find_digest(const struct ft_manifest *manifest, const char *sha256);
+const struct ft_manifest_entry *ft_manifest_find_digest(const struct ft_manifest *manifest,
+                                                        const char *sha256);
 
 /* Hashes every file below the directory but SHA256SUMS and what ft_manifest_unhashed says. */
-enum ft_status ft_manifest_collect(struct ft_manifest *manifest, const char *directory, struct ft_error *error);
+enum ft_status ft_manifest_collect(struct ft_manifest *manifest, const char *directory,
+                                   struct ft_error *error);
 /* Reads directory/SHA256SUMS, refusing what this module would not have written: FT_FORMAT. */
 enum ft_status ft_manifest_read(struct ft_manifest *manifest, const char *directory, struct ft_error *error);
-enum ft_status ft_manifest_print(const struct ft_manifest *manifest, struct ft_buffer *text, struct ft_error *error);
+enum ft_status ft_manifest_print(const struct ft_manifest *manifest, struct ft_buffer *text,
+                                 struct ft_error *error);
 /* Writes the list to directory/SHA256SUMS. */
-enum ft_status ft_manifest_save(const struct ft_manifest *manifest, const char *directory, struct ft_error *error);
+enum ft_status ft_manifest_save(const struct ft_manifest *manifest, const char *directory,
+                                struct ft_error *error);
 /* FT_MISMATCH with the first difference, in order of names. */
 enum ft_status ft_manifest_compare(const struct ft_manifest *listed, const struct ft_manifest *found,
                                    const char *directory, struct ft_error *error);

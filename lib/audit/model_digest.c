@@ -72,7 +72,8 @@ enum ft_status ft_model_digest(const char *path, char hex[FT_SHA256_HEX], struct
     enum ft_status status = add_files(&manifest, path, error);
     ft_manifest_sort(&manifest);
     if (!status && !ft_manifest_model(&manifest, hex))
-        status = ft_fail(error, FT_FORMAT, "%s: holds no model: no config.json, no *.safetensors, no tokenizer", path);
+        status = ft_fail(error, FT_FORMAT,
+                         "%s: holds no model: no config.json, no *.safetensors, no tokenizer", path);
     ft_manifest_release(&manifest);
     return status;
 }

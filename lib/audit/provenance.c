@@ -59,10 +59,10 @@ struct ft_json *ft_provenance_json(struct ft_provenance *p) { return &p->json; }
 struct cJSON *ft_provenance_parameters(struct ft_provenance *p) { return p->external; }
 struct cJSON *ft_provenance_internal(struct ft_provenance *p) { return p->internal; }
 
-/* --- inputs ------------------------------------------------------------------------------------------------------- */
+/* --- inputs --------------------------------------------------------------------------------------------- */
 
-static enum ft_status add_dependency(struct ft_provenance *p, const char *role, const char *name, const char *algorithm,
-                                     const char *digest, struct ft_error *error) {
+static enum ft_status add_dependency(struct ft_provenance *p, const char *role, const char *name,
+                                     const char *algorithm, const char *digest, struct ft_error *error) {
     unsigned char bytes[FT_SHA256_SIZE];
     if (!ft_unhex(digest, bytes, sizeof bytes))
         return ft_fail(error, FT_USAGE, "%s: the digest of an input must be 64 hexadecimal digits", name);
@@ -79,8 +79,8 @@ static const char *last_component(const char *path) {
     return slash ? slash + 1 : path;
 }
 
-enum ft_status ft_provenance_add_digest(struct ft_provenance *p, const char *role, const char *name, const char *sha256,
-                                        struct ft_error *error) {
+enum ft_status ft_provenance_add_digest(struct ft_provenance *p, const char *role, const char *name,
+                                        const char *sha256, struct ft_error *error) {
     return add_dependency(p, role, last_component(name), "sha256", sha256, error);
 }
 
@@ -100,7 +100,7 @@ enum ft_status ft_provenance_add_model(struct ft_provenance *p, const char *role
     return add_dependency(p, role, last_component(path), "sha256", digest, error);
 }
 
-/* --- outputs ------------------------------------------------------------------------------------------------------ */
+/* --- outputs -------------------------------------------------------------------------------------------- */
 
 static void set_subjects(struct ft_json *json, const struct ft_manifest *files) {
     struct cJSON *subjects = ft_json_set_array(json, json->root, "subject");

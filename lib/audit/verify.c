@@ -48,9 +48,10 @@ static const char *last_component(const char *path) {
     return slash ? slash + 1 : path;
 }
 
-/* --- one directory ------------------------------------------------------------------------------------------------- */
+/* --- one directory -------------------------------------------------------------------------------------- */
 
-static enum ft_status check_text(const struct ft_json *json, const char *key, const char *want, struct ft_error *error) {
+static enum ft_status check_text(const struct ft_json *json, const char *key, const char *want,
+                                 struct ft_error *error) {
     const char *found = NULL;
     enum ft_status status = ft_json_get_string(json, json->root, key, FT_JSON_REQUIRED, &found, error);
     if (!status && strcmp(found, want) != 0)
@@ -64,7 +65,8 @@ static enum ft_status get_digest(const struct ft_json *json, const struct cJSON 
     const struct cJSON *set = NULL;
     unsigned char bytes[FT_SHA256_SIZE];
     *digest = NULL;
-    enum ft_status status = ft_json_get_node(json, entry, "digest", FT_JSON_REQUIRED, FT_JSON_OBJECT, &set, error);
+    enum ft_status status = ft_json_get_node(json, entry, "digest", FT_JSON_REQUIRED, FT_JSON_OBJECT, &set,
+                                             error);
     if (!status) status = ft_json_get_string(json, set, algorithm, FT_JSON_OPTIONAL, digest, error);
     if (!status && *digest && !ft_unhex(*digest, bytes, sizeof bytes))
         status = ft_json_fail(json, set, error, "expected 64 hexadecimal digits");
@@ -76,7 +78,8 @@ static enum ft_status check_subjects(const struct item *item, struct ft_error *e
     const struct ft_json *json = &item->provenance;
     const struct cJSON *subjects = NULL;
     struct ft_manifest made = {0}, found = {0};
-    enum ft_status status = ft_json_get_node(json, json->root, "subject", FT_JSON_REQUIRED, FT_JSON_ARRAY, &subjects, error);
+    enum ft_status status = ft_json_get_node(json, json->root, "subject", FT_JSON_REQUIRED, FT_JSON_ARRAY,
+                                             &subjects, error);
     for (const struct cJSON *s = status ? NULL : ft_json_first(subjects); s && !status; s = ft_json_next(s)) {
         const char *name = NULL, *digest = NULL;
         status = ft_json_get_string(json, s, "name", FT_JSON_REQUIRED, &name, error);
@@ -99,7 +102,8 @@ static enum ft_status check_subjects(const struct item *item, struct ft_error *e
 static enum ft_status check_canonical(const struct item *item, struct ft_error *error) {
     struct ft_buffer text = {0}, file = {0};
     enum ft_status status = ft_read_all(&file, item->provenance_path, FT_JSON_MAX, error);
-    if (!status) status = ft_json_print(&item->provenance, item->provenance.root, FT_JSON_SORTED, &text, error);
+    if (!status) status = ft_json_print(&item->provenance, item->provenance.root, FT_JSON_SORTED, &text,
+                                        error);
     if (!status) status = ft_buffer_string(&text, "\n", error);
     if (!status && (text.size != file.size || memcmp(text.data, file.data, file.size) != 0))
         status = ft_fail(error, FT_MISMATCH, "%s: is not in canonical form", item->provenance_path);
@@ -140,7 +144,8 @@ static enum ft_status load_directory(struct item *item, struct ft_error *error) 
     item->evidence = has_file(item, FT_MANIFEST_NAME);
     bool provenance = has_file(item, FT_PROVENANCE_NAME);
     if (provenance && !item->evidence)
-        return ft_fail(error, FT_MISMATCH, "%s: has " FT_PROVENANCE_NAME " but no " FT_MANIFEST_NAME, item->path);
+        return ft_fail(error, FT_MISMATCH, "%s: has " FT_PROVENANCE_NAME " but no " FT_MANIFEST_NAME,
+                       item->path);
     if (item->evidence) status = check_list(item, error);
     if (status || !provenance) return status;
     struct ft_buffer path = {0};
@@ -149,7 +154,8 @@ static enum ft_status load_directory(struct item *item, struct ft_error *error) 
     return status ? status : check_provenance(item, error);
 }
 
-static enum ft_status read_stream(struct stream *stream, struct ft_ftok_reader *reader, struct ft_error *error) {
+static enum ft_status read_stream(struct stream *stream, struct ft_ftok_reader *reader,
+                                  struct ft_error *error) {
     const struct ft_ftok_record *record;
     enum ft_status status;
     while (!(status = ft_ftok_next(reader, &record, error)) && record) stream->records++;
@@ -188,7 +194,7 @@ static enum ft_status load(struct item *item, struct ft_error *error) {
     return (item->directory ? load_directory : load_file)(item, error);
 }
 
-/* --- the links between them ------------------------------------------------------------------------------------------ */
+/* --- the links between them ----------------------------------------------------------------------------- */
 
 struct input {
     const char *name, *role, *digest;
@@ -201,14 +207,16 @@ static enum ft_status read_input(const struct ft_json *json, const struct cJSON 
     *input = (struct input){.role = "input"};
     enum ft_status status = ft_json_get_string(json, entry, "name", FT_JSON_REQUIRED, &input->name, error);
     if (!status)
-        status = ft_json_get_node(json, entry, "annotations", FT_JSON_OPTIONAL, FT_JSON_OBJECT, &annotations, error);
+        status = ft_json_get_node(json, entry, "annotations", FT_JSON_OPTIONAL, FT_JSON_OBJECT, &annotations,
+                                  error);
     if (!status && annotations)
         status = ft_json_get_string(json, annotations, "role", FT_JSON_OPTIONAL, &input->role, error);
     if (!status) status = get_digest(json, entry, "sha256", &input->digest, error);
     if (status || input->digest) return status;
     input->is_directory = true;
     status = get_digest(json, entry, "dirHash", &input->digest, error);
-    if (!status && !input->digest) status = ft_json_fail(json, entry, error, "expected a digest of type sha256 or dirHash");
+    if (!status && !input->digest)
+        status = ft_json_fail(json, entry, error, "expected a digest of type sha256 or dirHash");
     return status;
 }
 
@@ -232,38 +240,41 @@ static struct item *find_input(const struct chain *chain, const struct item *sel
 }
 
 /* A file of the input's name with other contents is most likely the one that was meant. */
-static enum ft_status refuse_namesake(const struct chain *chain, const struct item *self, const struct input *input,
-                                      struct ft_error *error) {
+static enum ft_status refuse_namesake(const struct chain *chain, const struct item *self,
+                                      const struct input *input, struct ft_error *error) {
     for (size_t i = 0; i < chain->verify->count && !input->is_directory; i++) {
         const struct item *item = &chain->item[i];
-        const struct ft_manifest_entry *entry = item == self ? NULL : ft_manifest_find(&item->files, input->name);
+        const struct ft_manifest_entry *entry = ft_manifest_find(&item->files, input->name);
+        if (item == self) continue;
         if (entry)
-            return ft_fail(error, FT_MISMATCH, "%s: was made from a %s with SHA-256 %s, but %s%s%s has %s", self->path,
-                           input->name, input->digest, item->path, item->directory ? "/" : "",
+            return ft_fail(error, FT_MISMATCH, "%s: was made from a %s with SHA-256 %s, but %s%s%s has %s",
+                           self->path, input->name, input->digest, item->path, item->directory ? "/" : "",
                            item->directory ? entry->name : "", entry->sha256);
     }
     return FT_OK;
 }
 
-static enum ft_status check_input(const struct chain *chain, const struct item *self, const struct input *input,
-                                  struct ft_error *error) {
+static enum ft_status check_input(const struct chain *chain, const struct item *self,
+                                  const struct input *input, struct ft_error *error) {
     const char *file, *kind = input->is_directory ? "dirHash" : "SHA-256";
     struct item *found = find_input(chain, self, input, &file);
     if (found) {
         found->used = true;
-        say(chain, "      %s %s: %s%s%s", input->role, input->name, found->path, file ? "/" : "", file ? file : "");
+        say(chain, "      %s %s: %s%s%s", input->role, input->name, found->path, file ? "/" : "",
+            file ? file : "");
         return FT_OK;
     }
     enum ft_status status = refuse_namesake(chain, self, input, error);
     if (status) return status;
     if (chain->verify->complete)
-        return ft_fail(error, FT_MISMATCH, "%s: its input %s %s (%s %s) is not among what was given", self->path, input->role,
-                       input->name, kind, input->digest);
+        return ft_fail(error, FT_MISMATCH, "%s: its input %s %s (%s %s) is not among what was given",
+                       self->path, input->role, input->name, kind, input->digest);
     say(chain, "      %s %s: not given (%s %s)", input->role, input->name, kind, input->digest);
     return FT_OK;
 }
 
-static enum ft_status check_stream(const struct chain *chain, const struct item *item, struct ft_error *error) {
+static enum ft_status check_stream(const struct chain *chain, const struct item *item,
+                                   struct ft_error *error) {
     const struct stream *stream = &item->stream;
     const struct input tokenizer = {"tokenizer.json", "tokenizer", stream->tokenizer, false},
                        data = {"records", "data", stream->data, false};
@@ -272,17 +283,20 @@ static enum ft_status check_stream(const struct chain *chain, const struct item 
     return status || !*stream->data ? status : check_input(chain, item, &data, error);
 }
 
-static enum ft_status check_inputs(const struct chain *chain, const struct item *item, struct ft_error *error) {
+static enum ft_status check_inputs(const struct chain *chain, const struct item *item,
+                                   struct ft_error *error) {
     const struct ft_json *json = &item->provenance;
     const struct cJSON *predicate = NULL, *definition = NULL, *inputs = NULL;
     const char *type = NULL;
     enum ft_status status =
         ft_json_get_node(json, json->root, "predicate", FT_JSON_REQUIRED, FT_JSON_OBJECT, &predicate, error);
     if (!status)
-        status = ft_json_get_node(json, predicate, "buildDefinition", FT_JSON_REQUIRED, FT_JSON_OBJECT, &definition, error);
+        status = ft_json_get_node(json, predicate, "buildDefinition", FT_JSON_REQUIRED, FT_JSON_OBJECT,
+                                  &definition, error);
     if (!status) status = ft_json_get_string(json, definition, "buildType", FT_JSON_REQUIRED, &type, error);
     if (!status)
-        status = ft_json_get_node(json, definition, "resolvedDependencies", FT_JSON_REQUIRED, FT_JSON_ARRAY, &inputs, error);
+        status = ft_json_get_node(json, definition, "resolvedDependencies", FT_JSON_REQUIRED, FT_JSON_ARRAY,
+                                  &inputs, error);
     if (status) return status;
     say(chain, "ok    %s: %zu files, %s", item->path, item->files.count, type);
     for (const struct cJSON *e = ft_json_first(inputs); e && !status; e = ft_json_next(e)) {
@@ -299,8 +313,9 @@ static enum ft_status check_leaf(const struct chain *chain, const struct item *i
         return FT_OK;
     }
     const char *digest = !item->directory ? item->files.entry[0].sha256 : item->model[0] ? item->model : "none";
-    return ft_fail(error, FT_MISMATCH, "%s: has no evidence of its own, and nothing given was made from it (%s %s)",
-                   item->path, item->directory ? "model digest" : "SHA-256", digest);
+    return ft_fail(error, FT_MISMATCH,
+                   "%s: has no evidence of its own, and nothing given was made from it (%s %s)", item->path,
+                   item->directory ? "model digest" : "SHA-256", digest);
 }
 
 static enum ft_status check_links(const struct chain *chain, struct ft_error *error) {
@@ -309,7 +324,8 @@ static enum ft_status check_links(const struct chain *chain, struct ft_error *er
         const struct item *item = &chain->item[i];
         if (item->provenance.root) status = check_inputs(chain, item, error);
         else if (item->stream.is) status = check_stream(chain, item, error);
-        else if (item->evidence) say(chain, "ok    %s: %zu files, no provenance", item->path, item->files.count);
+        else if (item->evidence) say(chain, "ok    %s: %zu files, no provenance", item->path,
+                                     item->files.count);
     }
     for (size_t i = 0; i < chain->verify->count && !status; i++)
         if (!chain->item[i].evidence) status = check_leaf(chain, &chain->item[i], error);
@@ -337,7 +353,8 @@ enum ft_status ft_verify(const struct ft_verify *verify, struct ft_error *error)
         status = load(&chain.item[i], error);
     }
     if (!status && !any_evidence(&chain))
-        status = ft_fail(error, FT_USAGE, "nothing given holds a " FT_MANIFEST_NAME " or is a token stream: there is nothing to check");
+        status = ft_fail(error, FT_USAGE,
+                         "nothing given holds a " FT_MANIFEST_NAME " or is a token stream: there is nothing to check");
     if (!status) status = check_links(&chain, error);
     for (size_t i = 0; i < verify->count; i++) item_release(&chain.item[i]);
     free(chain.item);

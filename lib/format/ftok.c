@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reading. A payload is gathered whole in memory that grows only as bytes arrive, its checksum compared, and only then
- * looked into. */
+ * Reading. A payload is gathered whole in memory that grows only as bytes arrive, its checksum compared, and
+ * only then looked into. */
 #include "ftok_layout.h"
 
 #include "ft/utf8.h"
@@ -26,13 +26,15 @@ struct ft_ftok_reader {
 };
 
 static enum ft_status refuse(const struct ft_ftok_reader *reader, const char *what, struct ft_error *error) {
-    return ft_fail(error, FT_FORMAT, "%s: record %llu: %s; make the stream anew", ft_source_name(reader->source),
-                   (unsigned long long)reader->number + 1, what);
+    return ft_fail(error, FT_FORMAT, "%s: record %llu: %s; make the stream anew",
+                   ft_source_name(reader->source), (unsigned long long)reader->number + 1, what);
 }
 
 static enum ft_status cut(const struct ft_ftok_reader *reader, struct ft_error *error) {
-    return ft_fail(error, FT_FORMAT, "%s: cut off after %llu records (the program that wrote it did not finish); "
-                   "make the stream anew", ft_source_name(reader->source), (unsigned long long)reader->number);
+    return ft_fail(error, FT_FORMAT,
+                   "%s: cut off after %llu records (the program that wrote it did not finish); "
+                   "make the stream anew", ft_source_name(reader->source),
+                   (unsigned long long)reader->number);
 }
 
 /* The next `count` bytes, appended to reader->payload and consumed. */
@@ -52,17 +54,18 @@ static enum ft_status gather(struct ft_ftok_reader *reader, size_t count, struct
     return FT_OK;
 }
 
-/* --- the prefix -------------------------------------------------------------------------------------------------- */
+/* --- the prefix ----------------------------------------------------------------------------------------- */
 
-static enum ft_status get_digest(const struct ft_json *json, const char *key, enum ft_json_need need, const char **out,
-                                 struct ft_error *error) {
+static enum ft_status get_digest(const struct ft_json *json, const char *key, enum ft_json_need need,
+                                 const char **out, struct ft_error *error) {
     unsigned char bytes[FT_SHA256_SIZE];
     enum ft_status status = ft_json_get_string(json, json->root, key, need, out, error);
     if (status || !*out || ft_unhex(*out, bytes, sizeof bytes)) return status;
     return ft_json_fail(json, ft_json_find(json->root, key), error, "expected 64 hexadecimal digits");
 }
 
-static enum ft_status read_header(struct ft_ftok_reader *reader, const char *text, size_t size, struct ft_error *error) {
+static enum ft_status read_header(struct ft_ftok_reader *reader, const char *text, size_t size,
+                                  struct ft_error *error) {
     static const char *const keys[] = {"data_sha256", "metadata", "template_sha256", "tokenizer_sha256", "vocab_size", NULL};
     struct ft_json *json = &reader->json;
     struct ft_ftok_header *header = &reader->header;
@@ -74,9 +77,11 @@ static enum ft_status read_header(struct ft_ftok_reader *reader, const char *tex
     if (!status) status = get_digest(json, "template_sha256", FT_JSON_OPTIONAL, &header->template, error);
     if (!status) status = get_digest(json, "data_sha256", FT_JSON_OPTIONAL, &header->data, error);
     if (!status)
-        status = ft_json_get_u64(json, json->root, "vocab_size", FT_JSON_REQUIRED, 1, UINT32_MAX, &vocab_size, error);
+        status = ft_json_get_u64(json, json->root, "vocab_size", FT_JSON_REQUIRED, 1, UINT32_MAX, &vocab_size,
+                                 error);
     if (!status)
-        status = ft_json_get_node(json, json->root, "metadata", FT_JSON_REQUIRED, FT_JSON_OBJECT, &header->metadata, error);
+        status = ft_json_get_node(json, json->root, "metadata", FT_JSON_REQUIRED, FT_JSON_OBJECT,
+                                  &header->metadata, error);
     header->vocab_size = (uint32_t)vocab_size;
     return status;
 }
@@ -91,9 +96,10 @@ static enum ft_status read_prefix(struct ft_ftok_reader *reader, struct ft_error
     if (status) return status;
     uint32_t version = ft_load32(reader->payload.data + MAGIC_SIZE), length = ft_load32(reader->payload.data + MAGIC_SIZE + 4);
     if (version != VERSION)
-        return ft_fail(error, FT_UNSUPPORTED, "%s: token stream of version %u; this program reads version %u", name,
-                       version, (unsigned)VERSION);
-    if (length > FT_FTOK_HEADER_MAX) return ft_fail(error, FT_LIMIT, "%s: a header of %u bytes is too long", name, length);
+        return ft_fail(error, FT_UNSUPPORTED, "%s: token stream of version %u; this program reads version %u",
+                       name, version, (unsigned)VERSION);
+    if (length > FT_FTOK_HEADER_MAX)
+        return ft_fail(error, FT_LIMIT, "%s: a header of %u bytes is too long", name, length);
     status = gather(reader, (size_t)length + 8, error);
     if (status) return status;
     size_t before = reader->payload.size - 8;
@@ -143,7 +149,7 @@ void ft_ftok_close(struct ft_ftok_reader *reader) {
     free(reader);
 }
 
-/* --- a record ------------------------------------------------------------------------------------------------------ */
+/* --- a record ------------------------------------------------------------------------------------------- */
 
 /* What is left of a payload. take returns NULL when fewer than `count` bytes are. */
 struct cursor {
@@ -169,10 +175,11 @@ static enum ft_status read_ids(struct ft_ftok_reader *reader, struct cursor *cur
     uint32_t n;
     if (!take32(cursor, &n) || n > cursor->left / 4) return refuse(reader, "shorter than its tokens", error);
     enum ft_status status =
-        ft_grow(&reader->ids, &reader->ids_capacity, n, sizeof *reader->ids, FT_FTOK_RECORD_MAX, "tokens in a record", error);
+        ft_grow(&reader->ids, &reader->ids_capacity, n, sizeof *reader->ids, FT_FTOK_RECORD_MAX,
+                "tokens in a record", error);
     if (!status)
-        status = ft_grow(&reader->weights, &reader->weights_capacity, n, sizeof *reader->weights, FT_FTOK_RECORD_MAX,
-                         "tokens in a record", error);
+        status = ft_grow(&reader->weights, &reader->weights_capacity, n, sizeof *reader->weights,
+                         FT_FTOK_RECORD_MAX, "tokens in a record", error);
     if (status) return status;
     const char *bytes = take(cursor, 4 * (size_t)n);
     for (size_t i = 0; i < n; i++) reader->ids[i] = ft_load32(bytes + 4 * i);
@@ -180,7 +187,8 @@ static enum ft_status read_ids(struct ft_ftok_reader *reader, struct cursor *cur
     return FT_OK;
 }
 
-static enum ft_status read_runs(struct ft_ftok_reader *reader, struct cursor *cursor, struct ft_error *error) {
+static enum ft_status read_runs(struct ft_ftok_reader *reader, struct cursor *cursor,
+                                struct ft_error *error) {
     uint32_t runs, length;
     size_t filled = 0, count = reader->record.count;
     if (!take32(cursor, &runs)) return refuse(reader, "no loss weights", error);
@@ -192,7 +200,8 @@ static enum ft_status read_runs(struct ft_ftok_reader *reader, struct cursor *cu
     return filled == count ? FT_OK : refuse(reader, "its loss weights do not fit its tokens", error);
 }
 
-static enum ft_status read_weights(struct ft_ftok_reader *reader, struct cursor *cursor, struct ft_error *error) {
+static enum ft_status read_weights(struct ft_ftok_reader *reader, struct cursor *cursor,
+                                   struct ft_error *error) {
     size_t count = reader->record.count;
     const char *bytes = take(cursor, 4 * count);
     if (!bytes) return refuse(reader, "its loss weights do not fit its tokens", error);
@@ -204,8 +213,8 @@ static enum ft_status read_weights(struct ft_ftok_reader *reader, struct cursor 
 }
 
 /* *text becomes a copy, or NULL when there is none. */
-static enum ft_status read_text(struct ft_ftok_reader *reader, struct cursor *cursor, bool present, char **text,
-                                struct ft_error *error) {
+static enum ft_status read_text(struct ft_ftok_reader *reader, struct cursor *cursor, bool present,
+                                char **text, struct ft_error *error) {
     free(*text);
     *text = NULL;
     if (!present) return FT_OK;
@@ -252,7 +261,8 @@ static enum ft_status read_record(struct ft_ftok_reader *reader, size_t length, 
     ft_buffer_clear(&reader->payload);
     status = gather(reader, length, error);
     if (status) return status;
-    if (sum != ft_xxh3(reader->payload.data, length)) return refuse(reader, "altered (its checksum differs)", error);
+    if (sum != ft_xxh3(reader->payload.data, length))
+        return refuse(reader, "altered (its checksum differs)", error);
     status = read_payload(reader, error);
     if (status) return status;
     reader->number++;
@@ -260,7 +270,7 @@ static enum ft_status read_record(struct ft_ftok_reader *reader, size_t length, 
     return FT_OK;
 }
 
-/* --- the trailer ---------------------------------------------------------------------------------------------------- */
+/* --- the trailer ---------------------------------------------------------------------------------------- */
 
 static bool all_zero(const char *bytes, size_t count) {
     for (size_t i = 0; i < count; i++)
@@ -278,8 +288,10 @@ static enum ft_status read_trailer(struct ft_ftok_reader *reader, struct ft_erro
     if (status) return status;
     const char *trailer = reader->payload.data, *data = trailer + 16;
     ft_hex((const unsigned char *)data + FT_SHA256_SIZE, FT_SHA256_SIZE, stored);
-    if (ft_load64(trailer) != reader->number || ft_load64(trailer + 8) != reader->tokens || strcmp(sum, stored) != 0)
-        return ft_fail(error, FT_FORMAT, "%s: altered: its %llu records are not those it was closed with; make the stream anew",
+    if (ft_load64(trailer) != reader->number || ft_load64(trailer + 8) != reader->tokens ||
+        strcmp(sum, stored) != 0)
+        return ft_fail(error, FT_FORMAT,
+                       "%s: altered: its %llu records are not those it was closed with; make the stream anew",
                        name, (unsigned long long)reader->number);
     if (!all_zero(data, FT_SHA256_SIZE)) ft_hex((const unsigned char *)data, FT_SHA256_SIZE, reader->data);
     ft_source_sha256(reader->source, reader->digest);
@@ -288,12 +300,15 @@ static enum ft_status read_trailer(struct ft_ftok_reader *reader, struct ft_erro
     status = ft_source_peek(reader->source, 1, &bytes, &more, error);
     if (status) return status;
     if (more)
-        return ft_fail(error, FT_FORMAT, "%s: more bytes follow the end of the stream; streams cannot be joined with cat", name);
+        return ft_fail(error, FT_FORMAT,
+                       "%s: more bytes follow the end of the stream; streams cannot be joined with cat",
+                       name);
     reader->ended = true;
     return FT_OK;
 }
 
-enum ft_status ft_ftok_next(struct ft_ftok_reader *reader, const struct ft_ftok_record **record, struct ft_error *error) {
+enum ft_status ft_ftok_next(struct ft_ftok_reader *reader, const struct ft_ftok_record **record,
+                            struct ft_error *error) {
     *record = NULL;
     if (reader->ended) return FT_OK;
     ft_buffer_clear(&reader->payload);

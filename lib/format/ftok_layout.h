@@ -6,7 +6,8 @@
  *     prefix  = magic[8] u32 version  u32 length  JSON[length]  u64 XXH3-64 of all before
  *     frame   = u32 length (> 0)  u64 XXH3-64 of the payload  payload[length]
  *     payload = u8 flags  source[32]  u32 n  u32 id[n]  weights  [label]  [group]  [u64 line]
- *     weights = FLAG_WEIGHTS ? f32 weight[n] : u32 r  u32 run[r] (lengths of weight 0, 1, 0, 1, ...; only the first may be 0)
+ *     weights = FLAG_WEIGHTS ? f32 weight[n] : u32 r  u32 run[r]
+ *               (run lengths of the weights 0, 1, 0, 1, ...; only the first may be 0)
  *     label, group = u32 length  UTF-8[length]
  *     trailer = u32 0  u64 records  u64 tokens  data[32] (zeros: not known)  SHA-256[32] of all before
  */
@@ -28,7 +29,8 @@ enum {
     TRAILER_SIZE = 8 + 8 + FT_SHA256_SIZE + FT_SHA256_SIZE, /* behind the zero length */
 };
 
-/* As in PNG: a byte above 127, both kinds of newline, and control-Z, so that a transfer as text is noticed. */
+/* As in PNG: a byte above 127, both kinds of newline, and control-Z, so that a transfer as text is noticed.
+ * */
 #define FT_FTOK_MAGIC "\x89" "FTOK\r\n\x1a"
 
 /* The largest payload: every token with its own weight, both strings. */
@@ -41,7 +43,8 @@ static inline const char *ft_ftok_problem(const struct ft_ftok_record *record, u
     if (record->weights[0] != 0) return "its first token has a loss weight, but nothing predicts it";
     for (size_t i = 0; i < record->count; i++) {
         if (record->ids[i] >= vocab_size) return "a token id is not below the size of the vocabulary";
-        if (!(record->weights[i] >= 0) || isinf(record->weights[i])) return "a loss weight is negative or not finite";
+        if (!(record->weights[i] >= 0) ||
+            isinf(record->weights[i])) return "a loss weight is negative or not finite";
     }
     return NULL;
 }

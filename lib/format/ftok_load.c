@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A whole stream in arrays. Labels and groups lie in one block, which moves while it grows: until the end their places
- * are kept as offsets. */
+ * A whole stream in arrays. Labels and groups lie in one block, which moves while it grows: until the end
+ * their places are kept as offsets. */
 #include "ft/ftok.h"
 
 #include "ft/memory.h"
@@ -26,10 +26,14 @@ static enum ft_status grow_rows(struct loader *l, struct ft_error *error) {
     size_t need = set->rows + 1;
     enum ft_status status =
         ft_grow(&set->start, &l->start_capacity, need + 1, sizeof *set->start, ROWS_MAX, "records", error);
-    if (!status) status = ft_grow(&set->source, &l->source_capacity, need, sizeof *set->source, ROWS_MAX, "records", error);
-    if (!status) status = ft_grow(&set->line, &l->line_capacity, need, sizeof *set->line, ROWS_MAX, "records", error);
-    if (!status) status = ft_grow(&l->label, &l->label_capacity, need, sizeof *l->label, ROWS_MAX, "records", error);
-    if (!status) status = ft_grow(&l->group, &l->group_capacity, need, sizeof *l->group, ROWS_MAX, "records", error);
+    if (!status) status = ft_grow(&set->source, &l->source_capacity, need, sizeof *set->source, ROWS_MAX,
+                                  "records", error);
+    if (!status) status = ft_grow(&set->line, &l->line_capacity, need, sizeof *set->line, ROWS_MAX, "records",
+                                  error);
+    if (!status) status = ft_grow(&l->label, &l->label_capacity, need, sizeof *l->label, ROWS_MAX, "records",
+                                  error);
+    if (!status) status = ft_grow(&l->group, &l->group_capacity, need, sizeof *l->group, ROWS_MAX, "records",
+                                  error);
     return status;
 }
 
@@ -37,7 +41,8 @@ static enum ft_status grow_tokens(struct loader *l, size_t count, struct ft_erro
     struct ft_ftok_set *set = l->set;
     size_t need = l->tokens + count;
     enum ft_status status =
-        ft_grow(&set->ids, &l->ids_capacity, need, sizeof *set->ids, l->max_tokens, "tokens of a stream", error);
+        ft_grow(&set->ids, &l->ids_capacity, need, sizeof *set->ids, l->max_tokens, "tokens of a stream",
+                error);
     if (!status)
         status = ft_grow(&set->weights, &l->weights_capacity, need, sizeof *set->weights, l->max_tokens,
                          "tokens of a stream", error);
@@ -48,8 +53,8 @@ static enum ft_status add_string(struct loader *l, const char *text, size_t *off
     *offset = NO_STRING;
     if (!text) return FT_OK;
     size_t size = strlen(text) + 1;
-    enum ft_status status = ft_grow(&l->set->strings, &l->strings_capacity, l->strings_size + size, 1, STRINGS_MAX,
-                                    "bytes of labels", error);
+    enum ft_status status = ft_grow(&l->set->strings, &l->strings_capacity, l->strings_size + size, 1,
+                                    STRINGS_MAX, "bytes of labels", error);
     if (status) return status;
     memcpy(l->set->strings + l->strings_size, text, size);
     *offset = l->strings_size;
@@ -110,7 +115,8 @@ static enum ft_status load_all(struct loader *l, struct ft_ftok_reader *reader, 
     return FT_OK;
 }
 
-enum ft_status ft_ftok_load(struct ft_ftok_set *set, const char *path, size_t max_tokens, struct ft_error *error) {
+enum ft_status ft_ftok_load(struct ft_ftok_set *set, const char *path, size_t max_tokens,
+                            struct ft_error *error) {
     struct ft_ftok_reader *reader;
     *set = (struct ft_ftok_set){0};
     struct loader loader = {.set = set, .max_tokens = max_tokens ? max_tokens : SIZE_MAX / 8};

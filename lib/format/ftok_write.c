@@ -14,7 +14,8 @@ struct ft_ftok_writer {
     struct ft_buffer payload;
 };
 
-static enum ft_status put_bytes(struct ft_ftok_writer *writer, const void *bytes, size_t count, struct ft_error *error) {
+static enum ft_status put_bytes(struct ft_ftok_writer *writer, const void *bytes, size_t count,
+                                struct ft_error *error) {
     ft_sha256_update(&writer->hash, bytes, count);
     return ft_output_write(writer->output, bytes, count, error);
 }
@@ -31,7 +32,7 @@ static enum ft_status append64(struct ft_buffer *buffer, uint64_t value, struct 
     return ft_buffer_append(buffer, bytes, sizeof bytes, error);
 }
 
-/* --- the prefix ------------------------------------------------------------------------------------------------- */
+/* --- the prefix ----------------------------------------------------------------------------------------- */
 
 static enum ft_status check_digest(const char *digest, const char *what, struct ft_error *error) {
     unsigned char bytes[FT_SHA256_SIZE];
@@ -39,7 +40,8 @@ static enum ft_status check_digest(const char *digest, const char *what, struct 
     return ft_fail(error, FT_USAGE, "token stream: the digest of the %s is not 64 hexadecimal digits", what);
 }
 
-static enum ft_status print_header(struct ft_buffer *text, const struct ft_ftok_header *header, struct ft_error *error) {
+static enum ft_status print_header(struct ft_buffer *text, const struct ft_ftok_header *header,
+                                   struct ft_error *error) {
     struct ft_json json;
     enum ft_status status = ft_json_new(&json, FT_JSON_OBJECT, error);
     if (status) return status;
@@ -89,7 +91,7 @@ enum ft_status ft_ftok_writer_new(struct ft_ftok_writer **out, struct ft_output 
     return status;
 }
 
-/* --- a record ------------------------------------------------------------------------------------------------------ */
+/* --- a record ------------------------------------------------------------------------------------------- */
 
 static bool all_binary(const float *weights, size_t count) {
     for (size_t i = 0; i < count; i++)
@@ -97,7 +99,8 @@ static bool all_binary(const float *weights, size_t count) {
     return true;
 }
 
-static enum ft_status append_runs(struct ft_buffer *payload, const float *weights, size_t count, struct ft_error *error) {
+static enum ft_status append_runs(struct ft_buffer *payload, const float *weights, size_t count,
+                                  struct ft_error *error) {
     size_t at = payload->size;
     uint32_t runs = 0;
     float value = 0;
@@ -126,7 +129,8 @@ static enum ft_status append_text(struct ft_buffer *payload, const char *text, s
     if (!text) return FT_OK;
     size_t size = strlen(text);
     if (size > FT_FTOK_STRING_MAX || !ft_utf8_valid(text, size))
-        return ft_fail(error, FT_USAGE, "a label or group is longer than %zu bytes or not UTF-8", FT_FTOK_STRING_MAX);
+        return ft_fail(error, FT_USAGE, "a label or group is longer than %zu bytes or not UTF-8",
+                       FT_FTOK_STRING_MAX);
     enum ft_status status = append32(payload, (uint32_t)size, error);
     return status ? status : ft_buffer_append(payload, text, size, error);
 }
@@ -141,18 +145,20 @@ static enum ft_status build_payload(struct ft_buffer *payload, const struct ft_f
     if (!status) status = ft_buffer_append(payload, record->source, FT_SHA256_SIZE, error);
     if (!status) status = append32(payload, (uint32_t)record->count, error);
     for (size_t i = 0; i < record->count && !status; i++) status = append32(payload, record->ids[i], error);
-    if (!status) status = (binary ? append_runs : append_weights)(payload, record->weights, record->count, error);
+    if (!status)
+        status = (binary ? append_runs : append_weights)(payload, record->weights, record->count, error);
     if (!status) status = append_text(payload, record->label, error);
     if (!status) status = append_text(payload, record->group, error);
     if (!status && record->line) status = append64(payload, record->line, error);
     return status;
 }
 
-enum ft_status ft_ftok_put(struct ft_ftok_writer *writer, const struct ft_ftok_record *record, struct ft_error *error) {
+enum ft_status ft_ftok_put(struct ft_ftok_writer *writer, const struct ft_ftok_record *record,
+                           struct ft_error *error) {
     const char *problem = ft_ftok_problem(record, writer->vocab_size);
     if (problem)
-        return ft_fail(error, FT_USAGE, "record %llu cannot be written: %s", (unsigned long long)writer->records + 1,
-                       problem);
+        return ft_fail(error, FT_USAGE, "record %llu cannot be written: %s",
+                       (unsigned long long)writer->records + 1, problem);
     struct ft_buffer *payload = &writer->payload;
     enum ft_status status = build_payload(payload, record, error);
     unsigned char front[12];

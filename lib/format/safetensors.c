@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reading. Names and metadata point into the shards' parsed headers, data into their mappings; both live as long as
- * the ft_safetensors. */
+ * Reading. Names and metadata point into the shards' parsed headers, data into their mappings; both live as
+ * long as the ft_safetensors. */
 #include "ft/safetensors.h"
 
 #include "ft/file.h"
@@ -30,7 +30,8 @@ struct ft_safetensors {
     size_t count, capacity;
 };
 
-/* Every element type of the format, so that a tensor we cannot compute with can at least be named and skipped. */
+/* Every element type of the format, so that a tensor we cannot compute with can at least be named and
+ * skipped. */
 static const struct stored_type {
     const char *name;
     unsigned bits;
@@ -46,11 +47,12 @@ static const struct stored_type *find_stored(const char *name) {
     return NULL;
 }
 
-/* --- one tensor's entry ------------------------------------------------------------------------------------------ */
+/* --- one tensor's entry --------------------------------------------------------------------------------- */
 
-static enum ft_status read_dtype(const struct ft_json *json, const struct cJSON *entry, struct ft_tensor *tensor,
-                                 unsigned *bits, struct ft_error *error) {
-    enum ft_status status = ft_json_get_string(json, entry, "dtype", FT_JSON_REQUIRED, &tensor->stored, error);
+static enum ft_status read_dtype(const struct ft_json *json, const struct cJSON *entry,
+                                 struct ft_tensor *tensor, unsigned *bits, struct ft_error *error) {
+    enum ft_status status = ft_json_get_string(json, entry, "dtype", FT_JSON_REQUIRED, &tensor->stored,
+                                               error);
     if (status) return status;
     const struct stored_type *type = find_stored(tensor->stored);
     if (!type) return ft_json_fail(json, entry, error, "unknown element type \"%.40s\"", tensor->stored);
@@ -62,10 +64,11 @@ static enum ft_status read_dtype(const struct ft_json *json, const struct cJSON 
 }
 
 /* The number of elements, too. A zero anywhere makes an empty tensor whatever the other dimensions are. */
-static enum ft_status read_shape(const struct ft_json *json, const struct cJSON *entry, struct ft_tensor *tensor,
-                                 struct ft_error *error) {
+static enum ft_status read_shape(const struct ft_json *json, const struct cJSON *entry,
+                                 struct ft_tensor *tensor, struct ft_error *error) {
     const struct cJSON *shape;
-    enum ft_status status = ft_json_get_node(json, entry, "shape", FT_JSON_REQUIRED, FT_JSON_ARRAY, &shape, error);
+    enum ft_status status = ft_json_get_node(json, entry, "shape", FT_JSON_REQUIRED, FT_JSON_ARRAY, &shape,
+                                             error);
     if (status) return status;
     bool empty = false, overflow = false;
     tensor->elements = 1;
@@ -87,8 +90,8 @@ struct extent {
     uint64_t begin, end;
 };
 
-static enum ft_status read_extent(const struct ft_json *json, const struct cJSON *entry, struct extent *extent,
-                                  struct ft_error *error) {
+static enum ft_status read_extent(const struct ft_json *json, const struct cJSON *entry,
+                                  struct extent *extent, struct ft_error *error) {
     const struct cJSON *offsets;
     enum ft_status status =
         ft_json_get_node(json, entry, "data_offsets", FT_JSON_REQUIRED, FT_JSON_ARRAY, &offsets, error);
@@ -101,7 +104,8 @@ static enum ft_status read_extent(const struct ft_json *json, const struct cJSON
 
 /* Fills tensor, with data not yet a pointer but checked against the bytes that follow the header. */
 static enum ft_status read_entry(const struct shard *shard, const struct cJSON *entry, uint64_t data_size,
-                                 const unsigned char *data, struct ft_tensor *tensor, struct ft_error *error) {
+                                 const unsigned char *data, struct ft_tensor *tensor,
+                                 struct ft_error *error) {
     static const char *const keys[] = {"dtype", "shape", "data_offsets", NULL};
     const struct ft_json *json = &shard->header;
     unsigned bits = 0;
@@ -119,14 +123,15 @@ static enum ft_status read_entry(const struct shard *shard, const struct cJSON *
         return ft_json_fail(json, entry, error, "its shape and type do not fill the %llu bytes it is given",
                             (unsigned long long)(extent.end - extent.begin));
     if (extent.end > data_size)
-        return ft_json_fail(json, entry, error, "ends at byte %llu of the data, but only %llu are there; get a whole copy",
+        return ft_json_fail(json, entry, error,
+                            "ends at byte %llu of the data, but only %llu are there; get a whole copy",
                             (unsigned long long)extent.end, (unsigned long long)data_size);
     tensor->bytes = total_bits / 8;
     tensor->data = data + extent.begin;
     return FT_OK;
 }
 
-/* --- one file ------------------------------------------------------------------------------------------------------ */
+/* --- one file ------------------------------------------------------------------------------------------- */
 
 static int by_data(const void *a, const void *b) {
     const struct ft_tensor *x = a, *y = b;
@@ -134,23 +139,26 @@ static int by_data(const void *a, const void *b) {
     return (x->bytes > y->bytes) - (x->bytes < y->bytes);
 }
 
-/* The first begins at 0, each begins where the last ended, the last ends with the file. Sorts the tensors by place. */
+/* The first begins at 0, each begins where the last ended, the last ends with the file. Sorts the tensors by
+ * place. */
 static enum ft_status check_layout(const struct shard *shard, struct ft_tensor *tensors, size_t count,
                                    const unsigned char *data, size_t size, struct ft_error *error) {
     if (count) qsort(tensors, count, sizeof *tensors, by_data);
     const unsigned char *next = data;
     for (size_t i = 0; i < count; i++) {
         if (tensors[i].data != next)
-            return ft_fail(error, FT_FORMAT, "%s: %s: %s between tensors, at byte %zu of the data", shard->path,
-                           tensors[i].name, tensors[i].data > next ? "a hole" : "an overlap",
+            return ft_fail(error, FT_FORMAT, "%s: %s: %s between tensors, at byte %zu of the data",
+                           shard->path, tensors[i].name, tensors[i].data > next ? "a hole" : "an overlap",
                            (size_t)((tensors[i].data < next ? tensors[i].data : next) - data));
         next += tensors[i].bytes;
     }
     if (next == data + size) return FT_OK;
-    return ft_fail(error, FT_FORMAT, "%s: %zu bytes follow the last tensor", shard->path, (size_t)(data + size - next));
+    return ft_fail(error, FT_FORMAT, "%s: %zu bytes follow the last tensor", shard->path,
+                   (size_t)(data + size - next));
 }
 
-static enum ft_status check_metadata(const struct ft_json *json, const struct cJSON *metadata, struct ft_error *error) {
+static enum ft_status check_metadata(const struct ft_json *json, const struct cJSON *metadata,
+                                     struct ft_error *error) {
     enum ft_status status = ft_json_expect(json, metadata, FT_JSON_OBJECT, error);
     for (const struct cJSON *m = ft_json_first(metadata); m && !status; m = ft_json_next(m))
         status = ft_json_expect(json, m, FT_JSON_STRING, error);
@@ -159,15 +167,17 @@ static enum ft_status check_metadata(const struct ft_json *json, const struct cJ
 
 static enum ft_status read_header(struct shard *shard, uint64_t *length, struct ft_error *error) {
     const struct ft_map *map = &shard->map;
-    if (map->size < 8) return ft_fail(error, FT_FORMAT, "%s: not a safetensors file: only %zu bytes", shard->path, map->size);
+    if (map->size < 8) return ft_fail(error, FT_FORMAT, "%s: not a safetensors file: only %zu bytes",
+                                      shard->path, map->size);
     *length = ft_load64(map->data);
     if (*length > HEADER_MAX)
-        return ft_fail(error, FT_FORMAT, "%s: not a safetensors file: its header would have %llu bytes", shard->path,
-                       (unsigned long long)*length);
+        return ft_fail(error, FT_FORMAT, "%s: not a safetensors file: its header would have %llu bytes",
+                       shard->path, (unsigned long long)*length);
     if (*length > map->size - 8)
         return ft_fail(error, FT_FORMAT, "%s: cut off within its header; get a whole copy", shard->path);
     if (*length == 0 || map->data[8] != '{')
-        return ft_fail(error, FT_FORMAT, "%s: not a safetensors file: its header does not begin with {", shard->path);
+        return ft_fail(error, FT_FORMAT, "%s: not a safetensors file: its header does not begin with {",
+                       shard->path);
     return ft_json_parse(&shard->header, (const char *)map->data + 8, (size_t)*length, shard->path, 0, error);
 }
 
@@ -181,7 +191,8 @@ static enum ft_status read_tensors(struct ft_safetensors *st, const struct shard
             status = check_metadata(&shard->header, e, error);
             continue;
         }
-        status = ft_grow(&st->tensors, &st->capacity, st->count + 1, sizeof *st->tensors, TENSORS_MAX, "tensors", error);
+        status = ft_grow(&st->tensors, &st->capacity, st->count + 1, sizeof *st->tensors, TENSORS_MAX,
+                         "tensors", error);
         if (!status) status = read_entry(shard, e, size, data, &st->tensors[st->count], error);
         if (!status) st->count++;
     }
@@ -190,8 +201,8 @@ static enum ft_status read_tensors(struct ft_safetensors *st, const struct shard
 
 /* Takes over path, also on failure. */
 static enum ft_status add_shard(struct ft_safetensors *st, char *path, struct ft_error *error) {
-    enum ft_status status = path ? ft_grow(&st->shards, &st->shards_capacity, st->n_shards + 1, sizeof *st->shards,
-                                           TENSORS_MAX, "files of a model", error)
+    enum ft_status status = path ? ft_grow(&st->shards, &st->shards_capacity, st->n_shards + 1,
+                                           sizeof *st->shards, TENSORS_MAX, "files of a model", error)
                                  : ft_fail(error, FT_NOMEM, "out of memory");
     if (status) {
         free(path);
@@ -213,14 +224,14 @@ static enum ft_status sort_names(struct ft_safetensors *st, struct ft_error *err
     if (st->count) qsort(st->tensors, st->count, sizeof *st->tensors, by_name);
     for (size_t i = 1; i < st->count; i++)
         if (strcmp(st->tensors[i - 1].name, st->tensors[i].name) == 0)
-            return ft_fail(error, FT_FORMAT, "%s: the tensor %s is in %s, too", st->tensors[i].file, st->tensors[i].name,
-                           st->tensors[i - 1].file);
+            return ft_fail(error, FT_FORMAT, "%s: the tensor %s is in %s, too", st->tensors[i].file,
+                           st->tensors[i].name, st->tensors[i - 1].file);
     for (size_t i = 0; i < st->count; i++)
         if (st->tensors[i].bytes == 0) st->tensors[i].data = NULL;
     return FT_OK;
 }
 
-/* --- a sharded model ------------------------------------------------------------------------------------------------ */
+/* --- a sharded model ------------------------------------------------------------------------------------ */
 
 static char *beside(const char *index, const char *name) {
     const char *slash = strrchr(index, '/');
@@ -249,7 +260,8 @@ static bool has_shard(const struct ft_safetensors *st, const char *name) {
 }
 
 /* Index and shards must agree in both directions. */
-static enum ft_status check_index(const struct ft_safetensors *st, const struct cJSON *map, struct ft_error *error) {
+static enum ft_status check_index(const struct ft_safetensors *st, const struct cJSON *map,
+                                  struct ft_error *error) {
     size_t listed = 0;
     for (const struct cJSON *e = ft_json_first(map); e; e = ft_json_next(e), listed++) {
         const char *file = NULL;
@@ -271,21 +283,23 @@ static enum ft_status open_index(struct ft_safetensors *st, const char *path, st
     const struct cJSON *map;
     enum ft_status status = ft_json_read(&st->index, path, 0, error);
     if (!status)
-        status = ft_json_get_node(&st->index, st->index.root, "weight_map", FT_JSON_REQUIRED, FT_JSON_OBJECT, &map, error);
+        status = ft_json_get_node(&st->index, st->index.root, "weight_map", FT_JSON_REQUIRED, FT_JSON_OBJECT,
+                                  &map, error);
     if (status) return status;
     for (const struct cJSON *e = ft_json_first(map); e && !status; e = ft_json_next(e)) {
         const char *name = NULL;
         status = ft_json_string(&st->index, e, &name, error);
         if (status || has_shard(st, name)) continue;
         if (!is_plain_name(name))
-            return ft_json_fail(&st->index, e, error, "\"%.100s\" is not the name of a file beside the index", name);
+            return ft_json_fail(&st->index, e, error, "\"%.100s\" is not the name of a file beside the index",
+                                name);
         status = add_shard(st, beside(path, name), error);
     }
     if (!status) status = sort_names(st, error);
     return status ? status : check_index(st, map, error);
 }
 
-/* --- the public face ------------------------------------------------------------------------------------------------- */
+/* --- the public face ------------------------------------------------------------------------------------ */
 
 static bool ends_with(const char *text, const char *end) {
     size_t n = strlen(text), m = strlen(end);
@@ -339,7 +353,9 @@ void ft_safetensors_close(struct ft_safetensors *st) {
 
 size_t ft_safetensors_count(const struct ft_safetensors *st) { return st->count; }
 
-const struct ft_tensor *ft_safetensors_at(const struct ft_safetensors *st, size_t i) { return &st->tensors[i]; }
+const struct ft_tensor *ft_safetensors_at(const struct ft_safetensors *st, size_t i) {
+    return &st->tensors[i];
+}
 
 const struct ft_tensor *ft_safetensors_find(const struct ft_safetensors *st, const char *name) {
     const struct ft_tensor key = {.name = name};
@@ -351,7 +367,8 @@ const char *ft_safetensors_metadata(const struct ft_safetensors *st, const char 
         const struct ft_json *header = &st->shards[i].header;
         const struct cJSON *metadata = ft_json_find(header->root, "__metadata__"), *entry;
         const char *value;
-        if (metadata && (entry = ft_json_find(metadata, key)) && !ft_json_string(header, entry, &value, NULL)) return value;
+        if (metadata && (entry = ft_json_find(metadata, key)) &&
+            !ft_json_string(header, entry, &value, NULL)) return value;
     }
     return NULL;
 }
@@ -371,16 +388,18 @@ static struct shape_text shape_text(unsigned rank, const uint64_t *shape) {
 }
 
 enum ft_status ft_safetensors_need(const struct ft_safetensors *st, const char *name, unsigned rank,
-                                   const uint64_t *shape, const struct ft_tensor **out, struct ft_error *error) {
+                                   const uint64_t *shape, const struct ft_tensor **out,
+                                   struct ft_error *error) {
     const struct ft_tensor *tensor = ft_safetensors_find(st, name);
     if (!tensor)
-        return ft_fail(error, FT_FORMAT, "%s: the tensor %s is missing", st->n_shards ? st->shards[0].path : "model", name);
+        return ft_fail(error, FT_FORMAT, "%s: the tensor %s is missing",
+                       st->n_shards ? st->shards[0].path : "model", name);
     if (!tensor->readable)
-        return ft_fail(error, FT_UNSUPPORTED, "%s: the tensor %s is stored as %s; F32, BF16 or F16 is needed", tensor->file,
-                       name, tensor->stored);
+        return ft_fail(error, FT_UNSUPPORTED, "%s: the tensor %s is stored as %s; F32, BF16 or F16 is needed",
+                       tensor->file, name, tensor->stored);
     if (tensor->rank != rank || (rank && memcmp(tensor->shape, shape, rank * sizeof *shape) != 0))
-        return ft_fail(error, FT_FORMAT, "%s: the tensor %s has the shape %s, expected %s", tensor->file, name,
-                       shape_text(tensor->rank, tensor->shape).text, shape_text(rank, shape).text);
+        return ft_fail(error, FT_FORMAT, "%s: the tensor %s has the shape %s, expected %s", tensor->file,
+                       name, shape_text(tensor->rank, tensor->shape).text, shape_text(rank, shape).text);
     *out = tensor;
     return FT_OK;
 }

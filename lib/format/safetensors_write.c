@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Writing, byte for byte as Hugging Face's library (0.4 to 0.8) does: tensors by element type, widest first, then by
- * name; a compact header, padded with spaces to a multiple of 8. */
+ * Writing, byte for byte as Hugging Face's library (0.4 to 0.8) does: tensors by element type, widest first,
+ * then by name; a compact header, padded with spaces to a multiple of 8. */
 #include "ft/safetensors.h"
 
 #include "ft/json.h"
@@ -32,7 +32,8 @@ static int file_order(const void *a, const void *b) {
 }
 
 static int name_order(const void *a, const void *b) {
-    return strcmp((*(const struct ft_tensor_out *const *)a)->name, (*(const struct ft_tensor_out *const *)b)->name);
+    return strcmp((*(const struct ft_tensor_out *const *)a)->name,
+                  (*(const struct ft_tensor_out *const *)b)->name);
 }
 
 static enum ft_status check_names(const char *path, const struct ft_tensor_out *tensors, size_t count,
@@ -55,29 +56,34 @@ static enum ft_status check_names(const char *path, const struct ft_tensor_out *
 static bool size_of(const struct ft_tensor_out *tensor, size_t *bytes) {
     *bytes = ft_dtype_size(tensor->dtype);
     for (unsigned i = 0; i < tensor->rank; i++)
-        if (tensor->shape[i] > SIZE_MAX || !ft_size_mul(*bytes, (size_t)tensor->shape[i], bytes)) return false;
+        if (tensor->shape[i] > SIZE_MAX || !ft_size_mul(*bytes, (size_t)tensor->shape[i],
+                                                        bytes)) return false;
     return true;
 }
 
-static enum ft_status place(const char *path, const struct ft_tensor_out *tensors, size_t count, struct placed *placed,
-                            struct ft_error *error) {
+static enum ft_status place(const char *path, const struct ft_tensor_out *tensors, size_t count,
+                            struct placed *placed, struct ft_error *error) {
     for (size_t i = 0; i < count; i++) {
         placed[i] = (struct placed){.tensor = &tensors[i], .index = i};
         if (tensors[i].rank > FT_TENSOR_RANK || !size_of(&tensors[i], &placed[i].bytes))
-            return ft_fail(error, FT_USAGE, "%s: the tensor %s has an impossible shape", path, tensors[i].name);
+            return ft_fail(error, FT_USAGE, "%s: the tensor %s has an impossible shape", path,
+                           tensors[i].name);
     }
     if (count) qsort(placed, count, sizeof *placed, file_order);
     return FT_OK;
 }
 
-static enum ft_status describe(struct ft_buffer *header, const struct placed *p, size_t begin, struct ft_error *error) {
+static enum ft_status describe(struct ft_buffer *header, const struct placed *p, size_t begin,
+                               struct ft_error *error) {
     const struct ft_tensor_out *tensor = p->tensor;
     enum ft_status status = ft_buffer_string(header, ",", error);
     if (!status) status = ft_json_quote(header, tensor->name, strlen(tensor->name), error);
     if (!status)
-        status = ft_buffer_printf(header, error, ":{\"dtype\":\"%s\",\"shape\":[", stored_name(tensor->dtype));
+        status = ft_buffer_printf(header, error, ":{\"dtype\":\"%s\",\"shape\":[",
+                                  stored_name(tensor->dtype));
     for (unsigned i = 0; i < tensor->rank && !status; i++)
-        status = ft_buffer_printf(header, error, "%s%llu", i ? "," : "", (unsigned long long)tensor->shape[i]);
+        status = ft_buffer_printf(header, error, "%s%llu", i ? "," : "",
+                                  (unsigned long long)tensor->shape[i]);
     if (!status)
         status = ft_buffer_printf(header, error, "],\"data_offsets\":[%zu,%zu]}", begin, begin + p->bytes);
     return status;
@@ -100,8 +106,8 @@ static enum ft_status build_header(struct ft_buffer *header, const struct placed
     return status;
 }
 
-static enum ft_status write_tensor(const char *path, const struct placed *p, ft_tensor_source *source, void *arg,
-                                   struct ft_output *output, struct ft_error *error) {
+static enum ft_status write_tensor(const char *path, const struct placed *p, ft_tensor_source *source,
+                                   void *arg, struct ft_output *output, struct ft_error *error) {
     if (p->tensor->data) return ft_output_write(output, p->tensor->data, p->bytes, error);
     if (p->bytes == 0) return FT_OK;
     if (!source) return ft_fail(error, FT_USAGE, "%s: the tensor %s has no data", path, p->tensor->name);
@@ -109,19 +115,20 @@ static enum ft_status write_tensor(const char *path, const struct placed *p, ft_
     enum ft_status status = source(arg, p->tensor, p->index, output, error);
     uint64_t written = ft_output_size(output) - before;
     if (!status && written != p->bytes)
-        status = ft_fail(error, FT_USAGE, "%s: the tensor %s has %zu bytes, but %llu were written", path, p->tensor->name,
-                         p->bytes, (unsigned long long)written);
+        status = ft_fail(error, FT_USAGE, "%s: the tensor %s has %zu bytes, but %llu were written", path,
+                         p->tensor->name, p->bytes, (unsigned long long)written);
     return status;
 }
 
-static enum ft_status write_file(const char *path, const struct ft_buffer *header, const struct placed *placed,
-                                 size_t count, ft_tensor_source *source, void *arg, unsigned flags, char *sha256,
-                                 struct ft_error *error) {
+static enum ft_status write_file(const char *path, const struct ft_buffer *header,
+                                 const struct placed *placed, size_t count, ft_tensor_source *source,
+                                 void *arg, unsigned flags, char *sha256, struct ft_error *error) {
     struct ft_output *output;
     enum ft_status status = ft_output_open(&output, path, flags | (sha256 ? FT_OUTPUT_HASH : 0u), error);
     if (status) return status;
     status = ft_output_write(output, header->data, header->size, error);
-    for (size_t i = 0; i < count && !status; i++) status = write_tensor(path, &placed[i], source, arg, output, error);
+    for (size_t i = 0; i < count && !status; i++)
+        status = write_tensor(path, &placed[i], source, arg, output, error);
     if (status) {
         ft_output_abort(output);
         return status;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Temporaries are called ".ft-<pid>-<n>.tmp" and lie beside their target, so that the last rename stays within one
- * file system. Live ones are listed in a table that a signal handler walks: the one mutable global of this layer,
- * because a handler gets no argument. */
+ * Temporaries are called ".ft-<pid>-<n>.tmp" and lie beside their target, so that the last rename stays
+ * within one file system. Live ones are listed in a table that a signal handler walks: the one mutable global
+ * of this layer, because a handler gets no argument. */
 #define _GNU_SOURCE /* renameat2 */
 #include "ft/commit.h"
 
@@ -23,7 +23,7 @@
 
 enum { BUFFERED = 1 << 16, LIVE_MAX = 64, TRIES = 1000 };
 
-/* --- the table of live temporaries ------------------------------------------------------------------------ */
+/* --- the table of live temporaries ---------------------------------------------------------------------- */
 
 enum slot_state { SLOT_FREE, SLOT_CLAIMED, SLOT_LIVE };
 static struct slot {
@@ -73,8 +73,8 @@ static enum ft_status make_temporary(struct slot **out, int *fd, const char *tar
     int directory = slash ? (int)(slash - target) + 1 : 0;
     int made = -1;
     for (int i = 0; i < TRIES && made < 0; i++) {
-        int length = snprintf(slot->path, sizeof slot->path, "%.*s.ft-%ld-%u.tmp", directory, target, (long)getpid(),
-                              atomic_fetch_add(&serial, 1));
+        int length = snprintf(slot->path, sizeof slot->path, "%.*s.ft-%ld-%u.tmp", directory, target,
+                              (long)getpid(), atomic_fetch_add(&serial, 1));
         if (length < 0 || (size_t)length >= sizeof slot->path) errno = ENAMETOOLONG;
         else if (fd) made = *fd = open(slot->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         else made = mkdir(slot->path, 0777);
@@ -82,7 +82,8 @@ static enum ft_status make_temporary(struct slot **out, int *fd, const char *tar
     }
     if (made < 0) {
         release(slot);
-        return errno == ENOENT ? ft_fail(error, FT_IO, "%s: its directory does not exist; make it with mkdir -p", target)
+        return errno == ENOENT ? ft_fail(error, FT_IO,
+                                         "%s: its directory does not exist; make it with mkdir -p", target)
                                : ft_fail_errno(error, FT_IO, "%s: cannot be written", target);
     }
     atomic_store(&slot->state, SLOT_LIVE);
@@ -90,7 +91,7 @@ static enum ft_status make_temporary(struct slot **out, int *fd, const char *tar
     return FT_OK;
 }
 
-/* --- files -------------------------------------------------------------------------------------------------- */
+/* --- files ---------------------------------------------------------------------------------------------- */
 
 struct ft_output {
     char *path;   /* as the caller named it, for messages */
@@ -122,7 +123,8 @@ static enum ft_status open_target(struct ft_output *output, struct ft_error *err
     }
     struct stat info;
     bool exists = stat(output->path, &info) == 0;
-    if (exists && S_ISDIR(info.st_mode)) return ft_fail(error, FT_USAGE, "%s: is a directory; name a file", output->path);
+    if (exists && S_ISDIR(info.st_mode))
+        return ft_fail(error, FT_USAGE, "%s: is a directory; name a file", output->path);
     if (exists && !S_ISREG(info.st_mode)) { /* /dev/null, a FIFO */
         output->fd = open(output->path, O_WRONLY | O_CLOEXEC);
         return output->fd < 0 ? ft_fail_errno(error, FT_IO, "%s: cannot be written", output->path) : FT_OK;
@@ -132,7 +134,8 @@ static enum ft_status open_target(struct ft_output *output, struct ft_error *err
     return make_temporary(&output->temporary, &output->fd, output->target, error);
 }
 
-enum ft_status ft_output_open(struct ft_output **out, const char *path, unsigned flags, struct ft_error *error) {
+enum ft_status ft_output_open(struct ft_output **out, const char *path, unsigned flags,
+                              struct ft_error *error) {
     struct ft_output *output;
     enum ft_status status = ft_alloc(&output, 1, sizeof *output, error);
     if (status) return status;
@@ -166,7 +169,8 @@ static enum ft_status flush(struct ft_output *output, struct ft_error *error) {
     return write_all(output, output->buffer, count, error);
 }
 
-enum ft_status ft_output_write(struct ft_output *output, const void *bytes, size_t count, struct ft_error *error) {
+enum ft_status ft_output_write(struct ft_output *output, const void *bytes, size_t count,
+                               struct ft_error *error) {
     enum ft_status status = FT_OK;
     if (output->flags & FT_OUTPUT_HASH) ft_sha256_update(&output->hash, bytes, count);
     output->size += count;
@@ -256,7 +260,7 @@ enum ft_status ft_write_file(const char *path, const void *bytes, size_t count, 
     return status;
 }
 
-/* --- directories ---------------------------------------------------------------------------------------------- */
+/* --- directories ---------------------------------------------------------------------------------------- */
 
 struct ft_directory {
     char *path;   /* as named, without trailing slashes */
@@ -284,15 +288,18 @@ static bool has(const char *directory, const char *name) {
 /* Only what ft made, or nothing at all, may be replaced. */
 static enum ft_status check_replaceable(const char *path, struct ft_error *error) {
     if (!ft_path_exists(path)) return FT_OK;
-    if (!ft_path_is_directory(path)) return ft_fail(error, FT_USAGE, "%s: exists and is not a directory", path);
+    if (!ft_path_is_directory(path))
+        return ft_fail(error, FT_USAGE, "%s: exists and is not a directory", path);
     if (has(path, "SHA256SUMS") || has(path, "provenance.json") || ft_tree_is_empty(path)) return FT_OK;
-    return ft_fail(error, FT_USAGE, "%s: exists and was not made by ft; name another directory or remove it", path);
+    return ft_fail(error, FT_USAGE, "%s: exists and was not made by ft; name another directory or remove it",
+                   path);
 }
 
 static enum ft_status resolve(struct ft_directory *directory, const char *path, struct ft_error *error) {
     directory->path = strdup(path);
     if (!directory->path) return ft_fail(error, FT_NOMEM, "out of memory");
-    for (size_t n = strlen(directory->path); n > 1 && directory->path[n - 1] == '/'; n--) directory->path[n - 1] = '\0';
+    for (size_t n = strlen(directory->path); n > 1 &&
+         directory->path[n - 1] == '/'; n--) directory->path[n - 1] = '\0';
     enum ft_status status = check_replaceable(directory->path, error);
     if (status) return status;
     directory->target = realpath(directory->path, NULL);

@@ -25,7 +25,8 @@ bool ft_path_is_directory(const char *path) {
 enum ft_status ft_path_join(struct ft_buffer *buffer, const char *directory, const char *name,
                             struct ft_error *error) {
     enum ft_status status = ft_buffer_string(buffer, directory, error);
-    if (!status && buffer->size && buffer->data[buffer->size - 1] != '/') status = ft_buffer_string(buffer, "/", error);
+    if (!status && buffer->size && buffer->data[buffer->size - 1] != '/')
+        status = ft_buffer_string(buffer, "/", error);
     return status ? status : ft_buffer_string(buffer, name, error);
 }
 
@@ -34,7 +35,8 @@ static enum ft_status map_descriptor(struct ft_map *map, int fd, const char *pat
     if (fstat(fd, &info) != 0) return ft_fail_errno(error, FT_IO, "%s: cannot be read", path);
     if (S_ISDIR(info.st_mode)) return ft_fail(error, FT_USAGE, "%s: is a directory; name a file in it", path);
     if (!S_ISREG(info.st_mode)) return ft_fail(error, FT_USAGE, "%s: is not a regular file", path);
-    if ((uintmax_t)info.st_size > SIZE_MAX / 2) return ft_fail(error, FT_LIMIT, "%s: is too large to map", path);
+    if ((uintmax_t)info.st_size > SIZE_MAX / 2)
+        return ft_fail(error, FT_LIMIT, "%s: is too large to map", path);
     *map = (struct ft_map){.size = (size_t)info.st_size};
     if (map->size == 0) return FT_OK; /* mmap refuses a length of 0 */
     void *data = mmap(NULL, map->size, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -69,7 +71,8 @@ enum ft_status ft_read_all(struct ft_buffer *buffer, const char *path, size_t ma
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) status = ft_fail_errno(error, FT_IO, "%s: cannot be read", ft_path_shown(path));
         else if ((size_t)got > max - total)
-            status = ft_fail(error, FT_LIMIT, "%s: is larger than the limit of %zu bytes", ft_path_shown(path), max);
+            status = ft_fail(error, FT_LIMIT, "%s: is larger than the limit of %zu bytes",
+                             ft_path_shown(path), max);
         else status = ft_buffer_append(buffer, chunk, (size_t)got, error);
         if (!status) total += (size_t)got;
     }

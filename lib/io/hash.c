@@ -12,7 +12,8 @@
 enum { CHUNK = 1 << 16 };
 
 /* The state lives in the caller's memory, so that the header need not show libsodium's. */
-static_assert(sizeof(crypto_hash_sha256_state) <= sizeof(((struct ft_sha256 *)0)->state), "room for the state");
+static_assert(sizeof(crypto_hash_sha256_state) <= sizeof(((struct ft_sha256 *)0)->state),
+              "room for the state");
 
 static crypto_hash_sha256_state *state_of(struct ft_sha256 *hash) { return (void *)hash->state; }
 
@@ -39,7 +40,8 @@ void ft_sha256_hex(const void *bytes, size_t count, char hex[FT_SHA256_HEX]) {
     ft_hex(digest, sizeof digest, hex);
 }
 
-enum ft_status ft_sha256_file(const char *path, char hex[FT_SHA256_HEX], uint64_t *size, struct ft_error *error) {
+enum ft_status ft_sha256_file(const char *path, char hex[FT_SHA256_HEX], uint64_t *size,
+                              struct ft_error *error) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return ft_fail_errno(error, FT_IO, "%s: cannot be read", path);
     struct ft_sha256 hash;

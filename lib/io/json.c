@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A number's node keeps its text in valuestring, which cJSON leaves unused for numbers and frees with the node. */
+ * A number's node keeps its text in valuestring, which cJSON leaves unused for numbers and frees with the
+ * node. */
 #include "ft/json.h"
 
 #include "ft/file.h"
@@ -52,7 +53,7 @@ const struct cJSON *ft_json_find(const struct cJSON *object, const char *key) {
     return NULL;
 }
 
-/* --- errors: where a node stands is searched for only when somebody must be told ---------------------------- */
+/* --- errors: where a node stands is searched for only when somebody must be told ------------------------ */
 
 struct path {
     char text[256];
@@ -92,10 +93,11 @@ enum ft_status ft_json_fail(const struct ft_json *json, const struct cJSON *node
     if (node && json->root) path_find(&path, json->root, node);
     char line[24] = "";
     if (json->line) snprintf(line, sizeof line, ":%llu", (unsigned long long)json->line);
-    return ft_fail(error, FT_FORMAT, "%s%s: %s%s%s", json->name, line, path.text, path.size ? ": " : "", what);
+    return ft_fail(error, FT_FORMAT, "%s%s: %s%s%s", json->name, line, path.text, path.size ? ": " : "",
+                   what);
 }
 
-/* --- reading -------------------------------------------------------------------------------------------------- */
+/* --- reading -------------------------------------------------------------------------------------------- */
 
 static int by_key(const void *a, const void *b) {
     return strcmp((*(const struct cJSON *const *)a)->string, (*(const struct cJSON *const *)b)->string);
@@ -112,7 +114,8 @@ static enum ft_status refuse_duplicates(const struct ft_json *json, const struct
     for (i = 1; i < count && !twice; i++)
         if (strcmp(sorted[i - 1]->string, sorted[i]->string) == 0) twice = sorted[i];
     free(sorted);
-    return twice ? ft_json_fail(json, object, error, "the key \"%.100s\" is there twice", twice->string) : FT_OK;
+    return twice ? ft_json_fail(json, object, error, "the key \"%.100s\" is there twice",
+                                twice->string) : FT_OK;
 }
 
 /* Goes over the tree in document order, giving each number its text and checking what only the tree shows. */
@@ -133,8 +136,8 @@ static enum ft_status complete(struct ft_json *json, struct cJSON *node, const c
     return status;
 }
 
-enum ft_status ft_json_parse(struct ft_json *json, const char *text, size_t size, const char *name, uint64_t line,
-                             struct ft_error *error) {
+enum ft_status ft_json_parse(struct ft_json *json, const char *text, size_t size, const char *name,
+                             uint64_t line, struct ft_error *error) {
     *json = (struct ft_json){.name = name, .line = line};
     struct ft_json_spans spans = {0};
     enum ft_status status = ft_json_scan(json, text, size, &spans, error);
@@ -153,7 +156,8 @@ enum ft_status ft_json_read(struct ft_json *json, const char *path, size_t max, 
     struct ft_buffer text = {.max = max ? max : FT_JSON_MAX};
     *json = (struct ft_json){0};
     enum ft_status status = ft_read_all(&text, path, text.max, error);
-    if (!status) status = ft_json_parse(json, text.size ? text.data : "", text.size, ft_path_shown(path), 0, error);
+    if (!status) status = ft_json_parse(json, text.size ? text.data : "", text.size, ft_path_shown(path), 0,
+                                        error);
     ft_buffer_release(&text);
     return status;
 }
@@ -163,13 +167,14 @@ void ft_json_release(struct ft_json *json) {
     json->root = NULL;
 }
 
-/* --- typed access --------------------------------------------------------------------------------------------- */
+/* --- typed access --------------------------------------------------------------------------------------- */
 
 enum ft_status ft_json_expect(const struct ft_json *json, const struct cJSON *node, enum ft_json_type type,
                               struct ft_error *error) {
     enum ft_json_type found = ft_json_type(node);
     if (found == type) return FT_OK;
-    return ft_json_fail(json, node, error, "expected %s, found %s", ft_json_type_name(type), ft_json_type_name(found));
+    return ft_json_fail(json, node, error, "expected %s, found %s", ft_json_type_name(type),
+                        ft_json_type_name(found));
 }
 
 enum ft_status ft_json_string(const struct ft_json *json, const struct cJSON *node, const char **out,
@@ -179,7 +184,8 @@ enum ft_status ft_json_string(const struct ft_json *json, const struct cJSON *no
     return status;
 }
 
-enum ft_status ft_json_bool(const struct ft_json *json, const struct cJSON *node, bool *out, struct ft_error *error) {
+enum ft_status ft_json_bool(const struct ft_json *json, const struct cJSON *node, bool *out,
+                            struct ft_error *error) {
     enum ft_status status = ft_json_expect(json, node, FT_JSON_BOOL, error);
     if (!status) *out = (node->type & 0xff) == cJSON_True;
     return status;
@@ -217,8 +223,8 @@ enum ft_status ft_json_u64(const struct ft_json *json, const struct cJSON *node,
     return FT_OK;
 }
 
-enum ft_status ft_json_i64(const struct ft_json *json, const struct cJSON *node, int64_t min, int64_t max, int64_t *out,
-                           struct ft_error *error) {
+enum ft_status ft_json_i64(const struct ft_json *json, const struct cJSON *node, int64_t min, int64_t max,
+                           int64_t *out, struct ft_error *error) {
     enum ft_status status = ft_json_expect(json, node, FT_JSON_NUMBER, error);
     if (status) return status;
     bool negative = node->valuestring[0] == '-';
@@ -240,7 +246,8 @@ static enum ft_status get(const struct ft_json *json, const struct cJSON *object
     enum ft_status status = ft_json_expect(json, object, FT_JSON_OBJECT, error);
     if (status) return status;
     *node = ft_json_find(object, key);
-    if (!*node && need == FT_JSON_REQUIRED) return ft_json_fail(json, object, error, "the key \"%s\" is missing", key);
+    if (!*node && need == FT_JSON_REQUIRED)
+        return ft_json_fail(json, object, error, "the key \"%s\" is missing", key);
     if (*node && need == FT_JSON_OPTIONAL && ft_json_type(*node) == FT_JSON_NULL) *node = NULL;
     return FT_OK;
 }

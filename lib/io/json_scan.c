@@ -24,10 +24,12 @@ static enum ft_status refuse_at(const struct scan *s, size_t at, enum ft_status 
         if (s->text[i] == '\n') line++, column = 1;
         else if (!ft_utf8_continues(s->text[i])) column++;
     }
-    return ft_fail(s->error, status, "%s:%llu:%zu: %s", s->json->name, (unsigned long long)line, column, what);
+    return ft_fail(s->error, status, "%s:%llu:%zu: %s", s->json->name, (unsigned long long)line, column,
+                   what);
 }
 
-static enum ft_status refuse(const struct scan *s, const char *what) { return refuse_at(s, s->at, FT_FORMAT, what); }
+static enum ft_status refuse(const struct scan *s,
+                             const char *what) { return refuse_at(s, s->at, FT_FORMAT, what); }
 
 static enum ft_status refuse_expected(const struct scan *s, const char *expected) {
     char what[160];
@@ -42,7 +44,8 @@ static void skip_space(struct scan *s) {
     while (s->at < s->size && memchr(" \t\n\r", s->text[s->at], 4)) s->at++;
 }
 
-static bool next_is(const struct scan *s, char c) { return s->at < s->size && s->text[s->at] == (unsigned char)c; }
+static bool next_is(const struct scan *s,
+                    char c) { return s->at < s->size && s->text[s->at] == (unsigned char)c; }
 
 static bool take(struct scan *s, char c) {
     if (!next_is(s, c)) return false;
@@ -73,7 +76,8 @@ static enum ft_status number(struct scan *s) {
         status = digits(s);
     }
     if (status) return status;
-    if (s->at - first > NUMBER_MAX) return refuse_at(s, first, FT_LIMIT, "a number of more than 63 characters");
+    if (s->at - first > NUMBER_MAX)
+        return refuse_at(s, first, FT_LIMIT, "a number of more than 63 characters");
     struct ft_json_spans *spans = s->spans;
     status = ft_grow(&spans->span, &spans->capacity, spans->count + 1, sizeof *spans->span, FT_JSON_MAX,
                      "numbers in a JSON text", s->error);
@@ -103,7 +107,8 @@ static enum ft_status unicode_escape(struct scan *s) {
     if (unit < 0xd800 || unit > 0xdfff) return FT_OK;
     bool low_follows = unit < 0xdc00 && s->size - s->at >= 6 && s->text[s->at] == '\\' && s->text[s->at + 1] == 'u';
     int low = low_follows ? code_unit(s, s->at + 2) : -1;
-    if (low < 0xdc00 || low > 0xdfff) return refuse(s, "half of a surrogate pair; it stands for no character");
+    if (low < 0xdc00 || low > 0xdfff)
+        return refuse(s, "half of a surrogate pair; it stands for no character");
     s->at += 6;
     return FT_OK;
 }
@@ -112,7 +117,8 @@ static enum ft_status escape(struct scan *s) {
     s->at++; /* the backslash */
     if (s->at >= s->size) return refuse_expected(s, "the rest of an escape");
     if (take(s, 'u')) return unicode_escape(s);
-    if (!memchr("\"\\/bfnrt", s->text[s->at], 8)) return refuse_expected(s, "one of \"\\/bfnrtu after a backslash");
+    if (!memchr("\"\\/bfnrt", s->text[s->at], 8))
+        return refuse_expected(s, "one of \"\\/bfnrtu after a backslash");
     s->at++;
     return FT_OK;
 }
@@ -126,7 +132,8 @@ static enum ft_status string(struct scan *s) {
         size_t length;
         if (take(s, '"')) return FT_OK;
         if (c == '\\') status = escape(s);
-        else if (c < 0x20) status = refuse_expected(s, "an escape such as \\n in place of a control character");
+        else if (c < 0x20)
+            status = refuse_expected(s, "an escape such as \\n in place of a control character");
         else if (!(length = ft_utf8_length(s->text + s->at, s->size - s->at)))
             status = refuse(s, "this is not UTF-8; convert the file, for example with iconv -t UTF-8");
         else s->at += length;
@@ -185,8 +192,8 @@ static enum ft_status value(struct scan *s, unsigned depth) {
     }
 }
 
-enum ft_status ft_json_scan(const struct ft_json *json, const char *text, size_t size, struct ft_json_spans *spans,
-                            struct ft_error *error) {
+enum ft_status ft_json_scan(const struct ft_json *json, const char *text, size_t size,
+                            struct ft_json_spans *spans, struct ft_error *error) {
     struct scan s = {json, (const unsigned char *)text, size, 0, spans, error};
     if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
         return refuse(&s, "begins with a byte order mark; remove these three bytes");

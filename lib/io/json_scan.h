@@ -15,8 +15,9 @@ struct ft_json_spans {
     size_t count, capacity;
 };
 
-/* Checks text[0..size) against RFC 8259 and the limits of ft/json.h, all but duplicate keys. The caller frees spans->span. */
-enum ft_status ft_json_scan(const struct ft_json *json, const char *text, size_t size, struct ft_json_spans *spans,
-                            struct ft_error *error);
+/* Checks text[0..size) against RFC 8259 and the limits of ft/json.h, all but duplicate keys. The caller frees
+ * spans->span. */
+enum ft_status ft_json_scan(const struct ft_json *json, const char *text, size_t size,
+                            struct ft_json_spans *spans, struct ft_error *error);
 
 #endif

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- building: a NULL node is one that could not be made ----------------------------------------------------- */
+/* --- building: a NULL node is one that could not be made ------------------------------------------------ */
 
 enum ft_status ft_json_new(struct ft_json *json, enum ft_json_type type, struct ft_error *error) {
     *json = (struct ft_json){.name = "JSON"};
@@ -46,7 +46,8 @@ void ft_json_set_string(struct ft_json *json, struct cJSON *parent, const char *
 }
 
 /* As in parsed documents, a number's text is kept, and is what gets printed. */
-static void set_number(struct ft_json *json, struct cJSON *parent, const char *key, double value, const char *text) {
+static void set_number(struct ft_json *json, struct cJSON *parent, const char *key, double value,
+                       const char *text) {
     struct cJSON *node = cJSON_CreateNumber(value);
     if (node && !(node->valuestring = strdup(text))) {
         cJSON_Delete(node);
@@ -98,7 +99,7 @@ void ft_json_set_copy(struct ft_json *json, struct cJSON *parent, const char *ke
     attach(json, parent, key, copy);
 }
 
-/* --- printing ----------------------------------------------------------------------------------------------- */
+/* --- printing ------------------------------------------------------------------------------------------- */
 
 struct printer {
     unsigned style;
@@ -119,7 +120,8 @@ static enum ft_status new_line(const struct printer *p, unsigned depth) {
     return status;
 }
 
-static enum ft_status print_entry(const struct printer *p, const struct cJSON *entry, bool first, unsigned depth) {
+static enum ft_status print_entry(const struct printer *p, const struct cJSON *entry, bool first,
+                                  unsigned depth) {
     enum ft_status status = FT_OK;
     if (!first) status = put(p, p->style & FT_JSON_SPACED && !(p->style & FT_JSON_PRETTY) ? ", " : ",");
     if (!status) status = new_line(p, depth);
@@ -146,8 +148,10 @@ static enum ft_status print_sorted(const struct printer *p, const struct cJSON *
     return status;
 }
 
-static enum ft_status print_container(const struct printer *p, const struct cJSON *node, bool object, unsigned depth) {
-    if (depth > FT_JSON_DEPTH) return ft_fail(p->error, FT_LIMIT, "JSON nested deeper than %u levels", FT_JSON_DEPTH);
+static enum ft_status print_container(const struct printer *p, const struct cJSON *node, bool object,
+                                      unsigned depth) {
+    if (depth > FT_JSON_DEPTH)
+        return ft_fail(p->error, FT_LIMIT, "JSON nested deeper than %u levels", FT_JSON_DEPTH);
     enum ft_status status = put(p, object ? "{" : "[");
     if (!status && object && p->style & FT_JSON_SORTED) status = print_sorted(p, node, depth);
     else
@@ -162,7 +166,8 @@ static enum ft_status print_node(const struct printer *p, const struct cJSON *no
     case FT_JSON_NULL: return put(p, "null");
     case FT_JSON_BOOL: return put(p, (node->type & 0xff) == cJSON_True ? "true" : "false");
     case FT_JSON_NUMBER: return put(p, node->valuestring);
-    case FT_JSON_STRING: return ft_json_quote(p->buffer, node->valuestring, strlen(node->valuestring), p->error);
+    case FT_JSON_STRING: return ft_json_quote(p->buffer, node->valuestring, strlen(node->valuestring),
+                                              p->error);
     case FT_JSON_ARRAY: return print_container(p, node, false, depth + 1);
     case FT_JSON_OBJECT: return print_container(p, node, true, depth + 1);
     }
@@ -188,7 +193,7 @@ enum ft_status ft_json_save(const struct ft_json *json, const char *path, unsign
     return status;
 }
 
-/* --- text ----------------------------------------------------------------------------------------------------- */
+/* --- text ----------------------------------------------------------------------------------------------- */
 
 /* The escape of a control character, quote or backslash; NULL: it needs none. */
 static const char *escape_of(unsigned char c, char scratch[8]) {
@@ -207,7 +212,8 @@ static const char *escape_of(unsigned char c, char scratch[8]) {
     return scratch;
 }
 
-enum ft_status ft_json_quote(struct ft_buffer *buffer, const char *text, size_t size, struct ft_error *error) {
+enum ft_status ft_json_quote(struct ft_buffer *buffer, const char *text, size_t size,
+                             struct ft_error *error) {
     const unsigned char *p = (const unsigned char *)text;
     size_t plain = 0, i = 0; /* [plain, i) goes out as it is */
     enum ft_status status = ft_buffer_append(buffer, "\"", 1, error);
@@ -226,7 +232,8 @@ enum ft_status ft_json_quote(struct ft_buffer *buffer, const char *text, size_t 
     return status ? status : ft_buffer_append(buffer, "\"", 1, error);
 }
 
-/* Python's repr from digits "d[.]ddd" and a decimal exponent, both taken from a %e text, whatever its radix character. */
+/* Python's repr from digits "d[.]ddd" and a decimal exponent, both taken from a %e text, whatever its radix
+ * character. */
 static void layout(char out[FT_NUMBER_TEXT], const char *scientific) {
     char digits[20];
     size_t n = 0;

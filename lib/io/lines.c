@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Text lies in one buffer; lines are handed out in place, the newline overwritten by NUL. When no newline is
- * left, the rest moves to the front and more is copied (or unpacked) behind it, the buffer doubling as needed. */
+ * left, the rest moves to the front and more is copied (or unpacked) behind it, the buffer doubling as
+ * needed. */
 #include "ft/file.h"
 
 #include <stdlib.h>
@@ -28,14 +29,16 @@ static enum ft_status recognise(struct ft_lines *lines, struct ft_error *error) 
     enum ft_status status = ft_source_peek(lines->source, 4, &bytes, &count, error);
     if (status) return status;
     if (count >= 2 && bytes[0] == 0x1f && bytes[1] == 0x8b)
-        return ft_fail(error, FT_UNSUPPORTED, "%s: is packed by gzip; give it through `zcat`, or pack it with zstd",
+        return ft_fail(error, FT_UNSUPPORTED,
+                       "%s: is packed by gzip; give it through `zcat`, or pack it with zstd",
                        ft_lines_name(lines));
     if (count < 4 || ft_load32(bytes) != ZSTD_MAGICNUMBER) return FT_OK;
     lines->zstd = ZSTD_createDCtx();
     return lines->zstd ? FT_OK : ft_fail(error, FT_NOMEM, "out of memory for zstd");
 }
 
-enum ft_status ft_lines_from(struct ft_lines **out, struct ft_source *source, size_t max_line, struct ft_error *error) {
+enum ft_status ft_lines_from(struct ft_lines **out, struct ft_source *source, size_t max_line,
+                             struct ft_error *error) {
     struct ft_lines *lines;
     enum ft_status status = ft_alloc(&lines, 1, sizeof *lines, error);
     if (status) {
@@ -49,7 +52,8 @@ enum ft_status ft_lines_from(struct ft_lines **out, struct ft_source *source, si
     return status;
 }
 
-enum ft_status ft_lines_open(struct ft_lines **out, const char *path, size_t max_line, struct ft_error *error) {
+enum ft_status ft_lines_open(struct ft_lines **out, const char *path, size_t max_line,
+                             struct ft_error *error) {
     struct ft_source *source;
     enum ft_status status = ft_source_open(&source, path, error);
     return status ? status : ft_lines_from(out, source, max_line, error);
@@ -127,7 +131,8 @@ static enum ft_status give(struct ft_lines *lines, size_t stop, size_t next, con
     return FT_OK;
 }
 
-enum ft_status ft_lines_next(struct ft_lines *lines, const char **line, size_t *size, struct ft_error *error) {
+enum ft_status ft_lines_next(struct ft_lines *lines, const char **line, size_t *size,
+                             struct ft_error *error) {
     for (;;) {
         const char *newline = NULL;
         if (lines->end > lines->scanned)

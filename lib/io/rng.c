@@ -48,7 +48,8 @@ double ft_rng_uniform_double(const struct ft_rng *rng, uint32_t step, uint32_t t
     return (double)(ft_rng_u64(rng, step, tensor, index) >> 11) * 0x1p-53;
 }
 
-uint64_t ft_rng_bounded(const struct ft_rng *rng, uint32_t step, uint32_t tensor, uint64_t index, uint64_t bound) {
+uint64_t ft_rng_bounded(const struct ft_rng *rng, uint32_t step, uint32_t tensor, uint64_t index,
+                        uint64_t bound) {
     uint64_t excess = -bound % bound; /* 2^64 mod bound: products with a low half below it would be one too many */
     for (uint64_t attempt = 0;; attempt++) {
         uint64_t word = ft_rng_u64(rng, step, tensor, index + (attempt << 56));

@@ -46,8 +46,8 @@ void ft_source_close(struct ft_source *source) {
 
 const char *ft_source_name(const struct ft_source *source) { return source->name; }
 
-enum ft_status ft_source_peek(struct ft_source *source, size_t least, const unsigned char **bytes, size_t *count,
-                              struct ft_error *error) {
+enum ft_status ft_source_peek(struct ft_source *source, size_t least, const unsigned char **bytes,
+                              size_t *count, struct ft_error *error) {
     assert(least <= FT_SOURCE_PEEK);
     if (source->end - source->at < least && source->at > 0) {
         memmove(source->bytes, source->bytes + source->at, source->end - source->at);

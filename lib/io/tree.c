@@ -15,7 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* --- walking ------------------------------------------------------------------------------------------------ */
+/* --- walking -------------------------------------------------------------------------------------------- */
 
 #define FILES_MAX ((size_t)1 << 20)
 
@@ -30,8 +30,8 @@ static void list_free(struct list *list) {
 }
 
 static enum ft_status list_add(struct list *list, const char *name, struct ft_error *error) {
-    enum ft_status status = ft_grow(&list->name, &list->capacity, list->count + 1, sizeof *list->name, FILES_MAX,
-                                    "files below a directory", error);
+    enum ft_status status = ft_grow(&list->name, &list->capacity, list->count + 1, sizeof *list->name,
+                                    FILES_MAX, "files below a directory", error);
     if (status) return status;
     list->name[list->count] = strdup(name);
     if (!list->name[list->count]) return ft_fail(error, FT_NOMEM, "out of memory");
@@ -51,7 +51,8 @@ static enum ft_status collect_entry(struct list *list, const char *root, const c
         status = ft_fail_errno(error, FT_IO, "%s: cannot be read", path.data);
     if (!status) {
         if (S_ISREG(info.st_mode)) status = list_add(list, name, error);
-        else if (S_ISDIR(info.st_mode) && S_ISDIR(link.st_mode)) status = collect(list, root, name, depth + 1, error);
+        else if (S_ISDIR(info.st_mode) && S_ISDIR(link.st_mode))
+            status = collect(list, root, name, depth + 1, error);
         else status = ft_fail(error, FT_FORMAT, "%s: is neither a file nor a directory", path.data);
     }
     ft_buffer_release(&path);
@@ -60,7 +61,8 @@ static enum ft_status collect_entry(struct list *list, const char *root, const c
 
 static enum ft_status collect(struct list *list, const char *root, const char *below, unsigned depth,
                               struct ft_error *error) {
-    if (depth > FT_TREE_DEPTH) return ft_fail(error, FT_LIMIT, "%s/%s: directories are nested too deep", root, below);
+    if (depth > FT_TREE_DEPTH)
+        return ft_fail(error, FT_LIMIT, "%s/%s: directories are nested too deep", root, below);
     struct ft_buffer path = {0}, name = {0};
     enum ft_status status = ft_buffer_printf(&path, error, "%s/%s", root, below);
     DIR *directory = status ? NULL : opendir(path.data);
@@ -83,7 +85,8 @@ static enum ft_status collect(struct list *list, const char *root, const char *b
 
 static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-enum ft_status ft_tree_walk(const char *directory, enum ft_status (*visit)(void *, const char *, struct ft_error *),
+enum ft_status ft_tree_walk(const char *directory,
+                            enum ft_status (*visit)(void *, const char *, struct ft_error *),
                             void *arg, struct ft_error *error) {
     struct list list = {0};
     enum ft_status status = collect(&list, directory, "", 0, error);
@@ -120,9 +123,9 @@ void ft_tree_remove_leftovers(const char *path) {
     closedir(directory);
 }
 
-/* --- removing ------------------------------------------------------------------------------------------------
- * readdir allocates, which a signal handler must not do; so this asks the kernel directly. */
+/* --- removing ------------------------------------------------------------------------------------------- */
 
+/* readdir allocates, which a signal handler must not do; so this asks the kernel directly. */
 struct kernel_dirent { /* struct linux_dirent64, see getdents(2) */
     uint64_t ino, off;
     uint16_t length;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Token streams. An input that begins with 'P' is a payload, which gets a prefix, right checksums and a trailer, because
- * no fuzzer guesses XXH3; any other is a stream as it is. What is read is written again to the same records. */
+ * Token streams. An input that begins with 'P' is a payload, which gets a prefix, right checksums and a
+ * trailer, because no fuzzer guesses XXH3; any other is a stream as it is. What is read is written again to
+ * the same records. */
 #include "fuzz.h"
 
 #include "ft/ftok.h"
@@ -49,7 +50,8 @@ static void write_again(const struct ft_ftok_set *set) {
     MUST(!ft_ftok_writer_new(&writer, output, &header, &error));
     for (size_t r = 0; r < set->rows; r++) {
         struct ft_ftok_record record = {set->ids + set->start[r], set->weights + set->start[r],
-                                        set->start[r + 1] - set->start[r], {0}, set->label[r], set->group[r], set->line[r]};
+                                        set->start[r + 1] - set->start[r], {0}, set->label[r], set->group[r],
+                                        set->line[r]};
         memcpy(record.source, set->source[r], sizeof record.source);
         MUST(!ft_ftok_put(writer, &record, &error));
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * What fuzz targets share. A target is tests/fuzz/NAME.c with LLVMFuzzerTestOneInput, seeds are in
- * tests/fuzz/corpus/NAME. `make fuzz` builds them with clang's libFuzzer and runs each for a while; `make check`
- * replays the seeds through replay.c, with any compiler.
+ * tests/fuzz/corpus/NAME. `make fuzz` builds them with clang's libFuzzer and runs each for a while; `make
+ * check` replays the seeds through replay.c, with any compiler.
  */
 #ifndef FT_FUZZ_H
 #define FT_FUZZ_H

@@ -18,7 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     MUST(!ft_json_parse(&again, first.data, first.size, "again", 0, &error));
     MUST(!ft_json_print(&again, again.root, FT_JSON_SORTED, &second, &error));
     MUST(first.size == second.size && memcmp(first.data, second.data, first.size) == 0);
-    for (const struct cJSON *e = ft_json_first(json.root); e; e = ft_json_next(e)) (void)ft_json_fail(&json, e, &error, "x");
+    for (const struct cJSON *e = ft_json_first(json.root); e; e = ft_json_next(e))
+        (void)ft_json_fail(&json, e, &error, "x");
     ft_json_release(&json);
     ft_json_release(&again);
     ft_buffer_release(&first);

@@ -16,7 +16,8 @@
 static struct ft_error error;
 
 static void put(const char *path, const char *text) {
-    if (ft_write_file(path, text, strlen(text), FT_OUTPUT_NOSYNC, &error)) ok(false, "set-up: %s", error.message);
+    if (ft_write_file(path, text, strlen(text), FT_OUTPUT_NOSYNC, &error))
+        ok(false, "set-up: %s", error.message);
 }
 
 #define ABC "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
@@ -78,7 +79,8 @@ static void test_provenance(void) {
 
 static void test_manifest(void) {
     put("out/train.ftok", "abd");
-    ok(ft_manifest_check("out", &error) == FT_MISMATCH && strstr(error.message, "out/train.ftok: altered"), "%s", error.message);
+    ok(ft_manifest_check("out", &error) == FT_MISMATCH && strstr(error.message, "out/train.ftok: altered"),
+       "%s", error.message);
     unlink("out/train.ftok");
     ok(ft_manifest_check("out", &error) == FT_MISMATCH, "%s", error.message);
     put("out/train.ftok", "abc");
@@ -104,9 +106,11 @@ static void test_refused(void) {
     char hex[65];
     ok(ft_model_digest("out/sub", hex, &error) == FT_FORMAT, "%s", error.message);
     ok(ft_model_digest("absent", hex, &error) == FT_IO, "%s", error.message);
-    ok(!ft_model_digest("abc.jsonl", hex, &error) && strcmp(hex, ABC) == 0, "a single file's digest is its own");
+    ok(!ft_model_digest("abc.jsonl", hex, &error) && strcmp(hex, ABC) == 0,
+       "a single file's digest is its own");
     struct ft_provenance *p;
-    ok(!ft_provenance_new(&p, "x", &error) && ft_provenance_add_digest(p, "data", "d", "123", &error) == FT_USAGE, "%s",
+    ok(!ft_provenance_new(&p, "x", &error) && ft_provenance_add_digest(p, "data", "d", "123",
+                                                                       &error) == FT_USAGE, "%s",
        error.message);
     ok(ft_provenance_add_file(p, "data", "absent", &error) == FT_IO, "%s", error.message);
     ft_provenance_free(p);

@@ -64,15 +64,17 @@ static void test_round_trip(void) {
     char hex[65] = "";
     ok(!write_stream("s.ftok", records, N_RECORDS, DATA), "written (%s)", error.message);
     ft_sha256_file("s.ftok", hex, NULL, &error);
-    ok(strcmp(hex, "161a32e081dba2eb917e835c7f5a8a901f6094bd9d2f6256875e747be72d204a") == 0, "the bytes of a stream never change: %s", hex);
+    ok(strcmp(hex, "161a32e081dba2eb917e835c7f5a8a901f6094bd9d2f6256875e747be72d204a") == 0,
+       "the bytes of a stream never change: %s", hex);
 
     struct ft_ftok_reader *reader = NULL;
     if (!ok(!ft_ftok_open(&reader, "s.ftok", &error), "opened")) return;
     const struct ft_ftok_header *header = ft_ftok_header(reader);
     uint64_t max_tokens = 0;
-    ok(header->vocab_size == 32000 && strcmp(header->tokenizer, TOKENIZER) == 0 && !header->template && !header->data &&
-           !ft_json_get_u64(ft_ftok_header_json(reader), header->metadata, "max_tokens", FT_JSON_REQUIRED, 0, 9999,
-                            &max_tokens, &error) &&
+    ok(header->vocab_size == 32000 && strcmp(header->tokenizer, TOKENIZER) == 0 && !header->template &&
+       !header->data &&
+           !ft_json_get_u64(ft_ftok_header_json(reader), header->metadata, "max_tokens", FT_JSON_REQUIRED, 0,
+                            9999, &max_tokens, &error) &&
            max_tokens == 512,
        "the header reads back");
     const struct ft_ftok_record *record;
@@ -82,7 +84,8 @@ static void test_round_trip(void) {
         if (ft_ftok_number(reader) != good) break;
     }
     ok(good == N_RECORDS && !record, "the records read back");
-    ok(strcmp(ft_ftok_digest(reader), hex) == 0 && same_text(ft_ftok_data(reader), DATA), "digests of stream and data");
+    ok(strcmp(ft_ftok_digest(reader), hex) == 0 && same_text(ft_ftok_data(reader), DATA),
+       "digests of stream and data");
     ok(!ft_ftok_next(reader, &record, &error) && !record, "the end stays the end");
     ft_ftok_close(reader);
 }
@@ -90,7 +93,8 @@ static void test_round_trip(void) {
 static void test_load(void) {
     struct ft_ftok_set set;
     if (!ok(!ft_ftok_load(&set, "s.ftok", 0, &error), "loaded")) return;
-    ok(set.rows == N_RECORDS && set.start[N_RECORDS] == 16 && set.longest == 6 && set.supervised == 8, "its sums");
+    ok(set.rows == N_RECORDS && set.start[N_RECORDS] == 16 && set.longest == 6 && set.supervised == 8,
+       "its sums");
     bool good = true;
     for (size_t i = 0; i < set.rows; i++) {
         struct ft_ftok_record row = {set.ids + set.start[i], set.weights + set.start[i], set.start[i + 1] - set.start[i],
@@ -101,7 +105,8 @@ static void test_load(void) {
     ok(good && strcmp(set.data, DATA) == 0 && set.template[0] == '\0' && set.vocab_size == 32000, "its rows");
     ft_ftok_set_release(&set);
     ok(ft_ftok_load(&set, "s.ftok", 15, &error) == FT_LIMIT, "%s", error.message);
-    ok(!write_stream("empty.ftok", NULL, 0, NULL) && !ft_ftok_load(&set, "empty.ftok", 0, &error) && set.rows == 0 &&
+    ok(!write_stream("empty.ftok", NULL, 0, NULL) && !ft_ftok_load(&set, "empty.ftok", 0, &error) &&
+       set.rows == 0 &&
            set.data[0] == '\0',
        "a stream without records");
     ft_ftok_set_release(&set);
@@ -125,8 +130,10 @@ static void test_long_record(void) {
     for (uint32_t i = 0; i < N; i++) many[i] = i % 32000, weights[i] = (float)(i % 3) * 0.5f;
     struct ft_ftok_record list[] = {{many, weights, N, {0}, NULL, NULL, 1}, {many, weights, 5, {0}, NULL, NULL, 2}};
     struct ft_ftok_set set;
-    ok(!write_stream("long.ftok", list, 2, NULL) && !ft_ftok_load(&set, "long.ftok", 0, &error) && set.longest == N &&
-           memcmp(set.ids, many, N * sizeof *many) == 0 && memcmp(set.weights, weights, N * sizeof *weights) == 0,
+    ok(!write_stream("long.ftok", list, 2, NULL) && !ft_ftok_load(&set, "long.ftok", 0, &error) &&
+       set.longest == N &&
+           memcmp(set.ids, many, N * sizeof *many) == 0 && memcmp(set.weights, weights,
+                                                                  N * sizeof *weights) == 0,
        "a record longer than every buffer");
     ft_ftok_set_release(&set);
     free(many);
@@ -190,7 +197,7 @@ static void test_damage(void) {
     free(bytes);
 }
 
-/* --- hostile streams: right checksums, wrong contents ------------------------------------------------------------- */
+/* --- hostile streams: right checksums, wrong contents --------------------------------------------------- */
 
 static void add32(struct ft_buffer *buffer, uint32_t value) {
     char bytes[4];
@@ -267,11 +274,13 @@ static void test_hostile(void) {
         {"bytes behind the end", P("\0" SOURCE "\1\0\0\0" "\1\0\0\0" "\1\0\0\0" "\1\0\0\0" "\0")},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        ok(load_crafted(HEADER, bad[i].bytes, bad[i].size, 0) == FT_FORMAT, "%s: %s", bad[i].what, error.message);
+        ok(load_crafted(HEADER, bad[i].bytes, bad[i].size, 0) == FT_FORMAT, "%s: %s", bad[i].what,
+           error.message);
     static const char good[] = "\0" SOURCE "\1\0\0\0" "\1\0\0\0" "\1\0\0\0" "\1\0\0";
     ok(load_crafted(HEADER, good, sizeof good, 0) == FT_OK, "the same without a fault is read");
     ok(load_crafted(HEADER, good, sizeof good, UINT32_MAX) == FT_FORMAT, "a huge length: %s", error.message);
-    ok(load_crafted(HEADER, good, sizeof good, 1 << 24) == FT_FORMAT, "a length beyond the end: %s", error.message);
+    ok(load_crafted(HEADER, good, sizeof good, 1 << 24) == FT_FORMAT, "a length beyond the end: %s",
+       error.message);
 #undef P
 }
 
@@ -288,7 +297,8 @@ static void test_detect(void) {
     const char *line = NULL;
     size_t size = 0;
     ok(!ft_source_open(&source, "t.jsonl", &error) && !ft_ftok_detect(source, &is, &error) && !is &&
-           !ft_lines_from(&lines, source, 0, &error) && !ft_lines_next(lines, &line, &size, &error) && size == 2,
+           !ft_lines_from(&lines, source, 0, &error) && !ft_lines_next(lines, &line, &size,
+                                                                       &error) && size == 2,
        "lines are told apart, then read");
     ft_lines_close(lines);
 }

@@ -52,7 +52,8 @@ static void test_map(void) {
     ok(ft_map_open(&map, "five", &error) == FT_OK && map.size == 5 && memcmp(map.data, "12345", 5) == 0,
        "a file can be mapped");
     ft_map_close(&map);
-    ok(ft_map_open(&map, "absent", &error) == FT_IO && strstr(error.message, "absent"), "missing: %s", error.message);
+    ok(ft_map_open(&map, "absent", &error) == FT_IO && strstr(error.message, "absent"), "missing: %s",
+       error.message);
     ok(ft_map_open(&map, ".", &error) == FT_USAGE, "a directory: %s", error.message);
     mkfifo("fifo", 0600);
     ok(ft_map_open(&map, "fifo", &error) == FT_USAGE, "a FIFO does not make us wait: %s", error.message);
@@ -87,7 +88,8 @@ static void test_lines(void) {
     ok((got = joined("lines", 0)) && strcmp(got, "a|||bc|last|") == 0, "lines, empty, CRLF and unfinished");
     ok((got = joined("empty", 0)) && *got == '\0', "an empty file has no lines");
     put("long", "123456\n1234567\n", 15);
-    ok(joined("long", 7) && !joined("long", 6) && error.status == FT_LIMIT, "a line over the cap: %s", error.message);
+    ok(joined("long", 7) && !joined("long", 6) && error.status == FT_LIMIT, "a line over the cap: %s",
+       error.message);
     put("gzip", "\x1f\x8b\x08\0\0\0", 6);
     ok(!joined("gzip", 0) && error.status == FT_UNSUPPORTED, "gzip: %s", error.message);
     ok(!joined("absent", 0) && error.status == FT_IO, "missing: %s", error.message);
@@ -109,7 +111,8 @@ static void test_long_lines(void) {
        "lines longer than the buffers");
     char hex[65], whole[65];
     ft_lines_digest(lines, hex);
-    ok(!ft_sha256_file("big", whole, NULL, &error) && strcmp(hex, whole) == 0, "lines know their input's digest");
+    ok(!ft_sha256_file("big", whole, NULL, &error) && strcmp(hex, whole) == 0,
+       "lines know their input's digest");
     ft_lines_close(lines);
     free(big);
 }
@@ -143,11 +146,13 @@ static void test_output(void) {
     struct ft_output *output;
     struct stat info;
     umask(027);
-    ok(!ft_output_open(&output, "out", FT_OUTPUT_HASH, &error) && !ft_path_exists("out"), "nothing is there before commit");
+    ok(!ft_output_open(&output, "out", FT_OUTPUT_HASH, &error) && !ft_path_exists("out"),
+       "nothing is there before commit");
     ok(!ft_output_string(output, "abc", &error), "written");
     char hex[65];
     ft_output_digest(output, hex);
-    ok(strcmp(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad") == 0, "hashed while writing");
+    ok(strcmp(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad") == 0,
+       "hashed while writing");
     ok(!ft_output_commit(output, &error) && holds("out", "abc"), "all is there after it");
     ok(stat("out", &info) == 0 && (info.st_mode & 0777) == 0640, "mode 0666 & ~umask");
     umask(022);
@@ -158,20 +163,22 @@ static void test_output(void) {
 
     const struct timespec old[2] = {{1000, 0}, {1000, 0}};
     utimensat(AT_FDCWD, "out", old, 0);
-    ok(!ft_write_file("out", "abc", 3, FT_OUTPUT_KEEP, &error) && stat("out", &info) == 0 && info.st_mtim.tv_sec == 1000,
-       "the same bytes leave the file and its time alone");
-    ok(!ft_write_file("out", "abd", 3, FT_OUTPUT_KEEP, &error) && holds("out", "abd"), "other bytes replace it");
+    ok(!ft_write_file("out", "abc", 3, FT_OUTPUT_KEEP, &error) && stat("out", &info) == 0 &&
+       info.st_mtim.tv_sec == 1000, "the same bytes leave the file and its time alone");
+    ok(!ft_write_file("out", "abd", 3, FT_OUTPUT_KEEP, &error) && holds("out", "abd"),
+       "other bytes replace it");
     ok(symlink("out", "link") == 0 && !ft_write_file("link", "via", 3, 0, &error) && holds("out", "via") &&
            lstat("link", &info) == 0 && S_ISLNK(info.st_mode),
        "a link is followed, not replaced");
-    ok(ft_write_file("/dev/full", "abc", 3, 0, &error) == FT_IO && strstr(error.message, "/dev/full"), "full: %s",
-       error.message);
+    ok(ft_write_file("/dev/full", "abc", 3, 0, &error) == FT_IO && strstr(error.message, "/dev/full"),
+       "full: %s", error.message);
     ok(ft_write_file(".", "abc", 3, 0, &error) == FT_USAGE, "a directory: %s", error.message);
     ok(ft_write_file("no/such/file", "abc", 3, 0, &error) == FT_IO, "no directory: %s", error.message);
     static char large[200001];
     memset(large, 'y', 200000);
     ok(!ft_output_open(&output, "large", 0, &error) && !ft_output_write(output, large, 10, &error) &&
-           !ft_output_write(output, large + 10, 199980, &error) && !ft_output_write(output, large, 10, &error) &&
+           !ft_output_write(output, large + 10, 199980, &error) && !ft_output_write(output, large, 10,
+                                                                                    &error) &&
            ft_output_size(output) == 200000 && !ft_output_commit(output, &error) && holds("large", large),
        "small and large writes mix");
 }
@@ -180,7 +187,8 @@ static void test_directory(void) {
     struct ft_directory *directory;
     struct ft_buffer path = {0};
     struct stat info;
-    ok(!ft_directory_begin(&directory, "dir/", &error) && !ft_path_exists("dir"), "no directory before commit");
+    ok(!ft_directory_begin(&directory, "dir/", &error) && !ft_path_exists("dir"),
+       "no directory before commit");
     ft_path_join(&path, ft_directory_path(directory), "SHA256SUMS", NULL);
     put(path.data, "one", 3);
     ok(!ft_directory_commit(directory, &error) && holds("dir/SHA256SUMS", "one"), "all of it after");
@@ -194,8 +202,10 @@ static void test_directory(void) {
     ft_buffer_clear(&path);
     ft_path_join(&path, ft_directory_path(directory), "other", NULL);
     put(path.data, "two", 3);
-    ok(!ft_directory_commit(directory, &error) && holds("dir/other", "two") && files_below("dir") == 2, "it is replaced");
-    ok(stat("dir/SHA256SUMS", &info) == 0 && info.st_mtim.tv_sec == 1000, "an unchanged file in it keeps its time");
+    ok(!ft_directory_commit(directory, &error) && holds("dir/other", "two") && files_below("dir") == 2,
+       "it is replaced");
+    ok(stat("dir/SHA256SUMS", &info) == 0 && info.st_mtim.tv_sec == 1000,
+       "an unchanged file in it keeps its time");
 
     size_t before = files_below(".");
     ok(!ft_directory_begin(&directory, "dir", &error), "a third");
@@ -213,7 +223,8 @@ static void test_directory(void) {
     ft_buffer_release(&path);
 }
 
-/* A process killed by a signal leaves no temporaries; one killed outright leaves some that ft_directory_make removes. */
+/* A process killed by a signal leaves no temporaries; one killed outright leaves some that ft_directory_make
+ * removes. */
 static void test_signal(int number) {
     ft_tree_remove("victim");
     ft_directory_make("victim", NULL);
@@ -246,7 +257,8 @@ static void test_signal(int number) {
         ft_directory_make("victim", NULL);
         ok(ft_tree_is_empty("victim"), "and the next run removes them");
     } else {
-        ok(killed && ft_tree_is_empty("victim"), "signal %d leaves nothing behind and ends the process", number);
+        ok(killed && ft_tree_is_empty("victim"), "signal %d leaves nothing behind and ends the process",
+           number);
     }
 }
 
@@ -254,9 +266,11 @@ static void test_hash(void) {
     char hex[65];
     unsigned char bytes[4];
     ft_sha256_hex("abc", 3, hex);
-    ok(strcmp(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad") == 0, "SHA-256 of abc");
+    ok(strcmp(hex, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad") == 0,
+       "SHA-256 of abc");
     ft_sha256_hex("", 0, hex);
-    ok(strcmp(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855") == 0, "SHA-256 of nothing");
+    ok(strcmp(hex, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855") == 0,
+       "SHA-256 of nothing");
     ok(ft_unhex("00ff10ab", bytes, 4) && memcmp(bytes, "\0\xff\x10\xab", 4) == 0, "hexadecimal reads back");
     ok(!ft_unhex("00ff10aB", bytes, 4) && !ft_unhex("00ff10", bytes, 4) && !ft_unhex("00ff10abc", bytes, 4),
        "upper case and wrong lengths are refused");
@@ -302,7 +316,8 @@ static void test_rng(void) {
     ok(even, "bounded numbers are even");
     uint64_t third = UINT64_MAX / 3 * 2, above = 0; /* rejects a third of the words: modulo would favour the lower half */
     for (uint64_t i = 0; i < 10000; i++) above += ft_rng_bounded(&a, 2, 0, i, third) >= third / 2;
-    ok(above > 4800 && above < 5200, "and without bias at large bounds (%llu of 10000)", (unsigned long long)above);
+    ok(above > 4800 && above < 5200, "and without bias at large bounds (%llu of 10000)",
+       (unsigned long long)above);
     uint32_t order[1000], seen[1000] = {0};
     for (uint32_t i = 0; i < 1000; i++) order[i] = i;
     ft_rng_shuffle(&a, 0, 0, order, 1000);

@@ -55,14 +55,15 @@ static void test_refused(void) {
         T("0x10"),       T("NaN"),          T("Infinity"),  T("-Infinity"), T("1e999"),
         T("tru"),        T("nulll"),        T("\"a"),       T("\"\n\""),    T("\"\\x41\""),
         T("\"\\u12\""),  T("\"\\u0000\""),  T("\"a\0b\""),  T("\"\\ud800\""), T("\"\\ud800\\u0041\""),
-        T("\"\\udc00\""), T("\"\xff\""),    T("\"\xc0\x80\""), T("\"\xed\xa0\x80\""), T("\"\xf4\x90\x80\x80\""),
-        T("\"\xe2\x82\""), T("\xef\xbb\xbf{}"), T("{} {}"), T("{}\0"),      T("// no\n1"),
-        T("1111111111111111111111111111111111111111111111111111111111111111"),
+        T("\"\\udc00\""), T("\"\xff\""),    T("\"\xc0\x80\""), T("\"\xed\xa0\x80\""),
+        T("\"\xf4\x90\x80\x80\""), T("\"\xe2\x82\""), T("\xef\xbb\xbf{}"), T("{} {}"), T("{}\0"),
+             T("// no\n1"), T("1111111111111111111111111111111111111111111111111111111111111111"),
         T("{\"a\":1,\"a\":2}"), T("{\"x\":[{\"a\":1,\"b\":2,\"\\u0061\":2}]}"),
     };
 #undef T
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        ok(!canonical(bad[i].text, bad[i].size) && strncmp(error.message, "t:", 2) == 0, "refused: %s", error.message);
+        ok(!canonical(bad[i].text, bad[i].size) && strncmp(error.message, "t:", 2) == 0, "refused: %s",
+           error.message);
 }
 
 static void test_bombs(void) {
@@ -88,7 +89,8 @@ static void test_bombs(void) {
     ok(canonical(buffer.data, buffer.size) != NULL, "200,000 keys");
     buffer.size = size;
     ft_buffer_string(&buffer, ",\"k77\":1}", NULL);
-    ok(!canonical(buffer.data, buffer.size) && strstr(error.message, "\"k77\""), "one of them twice: %s", error.message);
+    ok(!canonical(buffer.data, buffer.size) && strstr(error.message, "\"k77\""), "one of them twice: %s",
+       error.message);
     ft_buffer_release(&buffer);
     free(text);
 }
@@ -105,31 +107,41 @@ static void test_access(void) {
     int64_t i = 0;
     double d = 0;
     bool b = false;
-    ok(!ft_json_get_string(&json, root, "s", FT_JSON_REQUIRED, &s, &error) && strcmp(s, "text") == 0, "a string");
-    ok(!ft_json_get_u64(&json, root, "big", FT_JSON_REQUIRED, 0, UINT64_MAX, &u, &error) && u == UINT64_MAX, "2^64-1");
+    ok(!ft_json_get_string(&json, root, "s", FT_JSON_REQUIRED, &s, &error) && strcmp(s, "text") == 0,
+       "a string");
+    ok(!ft_json_get_u64(&json, root, "big", FT_JSON_REQUIRED, 0, UINT64_MAX, &u, &error) && u == UINT64_MAX,
+       "2^64-1");
     ok(!ft_json_i64(&json, ft_json_find(root, "neg"), INT64_MIN, 0, &i, &error) && i == INT64_MIN, "-2^63");
     ok(!ft_json_get_double(&json, root, "f", FT_JSON_REQUIRED, &d, &error) && d == 1.5, "a double");
     ok(!ft_json_get_bool(&json, root, "t", FT_JSON_REQUIRED, &b, &error) && b, "true");
-    ok(ft_json_get_u64(&json, root, "over", FT_JSON_REQUIRED, 0, UINT64_MAX, &u, &error) == FT_FORMAT, "%s", error.message);
-    ok(ft_json_get_u64(&json, root, "n", FT_JSON_REQUIRED, 0, 11, &u, &error) == FT_FORMAT, "%s", error.message);
-    ok(ft_json_get_u64(&json, root, "e", FT_JSON_REQUIRED, 0, 9999, &u, &error) == FT_FORMAT, "%s", error.message);
-    ok(ft_json_get_u64(&json, root, "neg", FT_JSON_REQUIRED, 0, 9999, &u, &error) == FT_FORMAT, "%s", error.message);
-    ok(ft_json_get_u64(&json, root, "no", FT_JSON_REQUIRED, 0, 1, &u, &error) == FT_FORMAT, "%s", error.message);
+    ok(ft_json_get_u64(&json, root, "over", FT_JSON_REQUIRED, 0, UINT64_MAX, &u, &error) == FT_FORMAT, "%s",
+       error.message);
+    ok(ft_json_get_u64(&json, root, "n", FT_JSON_REQUIRED, 0, 11, &u, &error) == FT_FORMAT, "%s",
+       error.message);
+    ok(ft_json_get_u64(&json, root, "e", FT_JSON_REQUIRED, 0, 9999, &u, &error) == FT_FORMAT, "%s",
+       error.message);
+    ok(ft_json_get_u64(&json, root, "neg", FT_JSON_REQUIRED, 0, 9999, &u, &error) == FT_FORMAT, "%s",
+       error.message);
+    ok(ft_json_get_u64(&json, root, "no", FT_JSON_REQUIRED, 0, 1, &u, &error) == FT_FORMAT, "%s",
+       error.message);
     u = 7;
     ok(!ft_json_get_u64(&json, root, "no", FT_JSON_OPTIONAL, 0, 1, &u, &error) &&
            !ft_json_get_u64(&json, root, "null", FT_JSON_OPTIONAL, 0, 1, &u, &error) && u == 7,
        "absent or null optional keys leave the default");
-    ok(ft_json_get_string(&json, root, "null", FT_JSON_REQUIRED, &s, &error) == FT_FORMAT, "%s", error.message);
-    ok(!ft_json_get_node(&json, root, "a", FT_JSON_REQUIRED, FT_JSON_ARRAY, &node, &error) && ft_json_count(node) == 2,
-       "an array");
-    ok(ft_json_get_u64(&json, ft_json_next(ft_json_first(node)), "x", FT_JSON_REQUIRED, 0, 9, &u, &error) == FT_FORMAT &&
+    ok(ft_json_get_string(&json, root, "null", FT_JSON_REQUIRED, &s, &error) == FT_FORMAT, "%s",
+       error.message);
+    ok(!ft_json_get_node(&json, root, "a", FT_JSON_REQUIRED, FT_JSON_ARRAY, &node, &error) &&
+       ft_json_count(node) == 2, "an array");
+    ok(ft_json_get_u64(&json, ft_json_next(ft_json_first(node)), "x", FT_JSON_REQUIRED, 0, 9, &u,
+                       &error) == FT_FORMAT &&
            strstr(error.message, "conf.json: a[1].x: expected a number, found a string"),
        "%s", error.message);
     const char *const keys[] = {"s", "n", "neg", "big", "overt", "f", "e", "t", "null", "a", NULL};
-    ok(ft_json_only(&json, root, keys, &error) == FT_FORMAT && strstr(error.message, "\"overt\"?"), "%s", error.message);
+    ok(ft_json_only(&json, root, keys, &error) == FT_FORMAT && strstr(error.message, "\"overt\"?"), "%s",
+       error.message);
     ft_json_release(&json);
-    ok(ft_json_parse(&json, "{\"a\":\n 1,\n  x}", 14, "d.jsonl", 41, &error) && strstr(error.message, "d.jsonl:43:3:"),
-       "lines and columns: %s", error.message);
+    ok(ft_json_parse(&json, "{\"a\":\n 1,\n  x}", 14, "d.jsonl", 41, &error) &&
+       strstr(error.message, "d.jsonl:43:3:"), "lines and columns: %s", error.message);
 }
 
 static void test_build(void) {
@@ -149,7 +161,8 @@ static void test_build(void) {
     ft_json_set_u64(&json, json.root, "m", 2);
     static const char want[] = "{\"a\":[18446744073709551615,-9223372036854775808,1e-05,0.1,false,null],\"m\":2,"
                                "\"z\":{\"t\":\"a\\\"\xe2\x82\xac\xef\xbf\xbd\"}}";
-    ok(!ft_json_print(&json, json.root, FT_JSON_SORTED, &buffer, &error) && strcmp(buffer.data, want) == 0, "canonical bytes");
+    ok(!ft_json_print(&json, json.root, FT_JSON_SORTED, &buffer, &error) && strcmp(buffer.data, want) == 0,
+       "canonical bytes");
     ft_buffer_clear(&buffer);
     ok(!ft_json_print(&json, inner, FT_JSON_PRETTY, &buffer, &error) &&
            strcmp(buffer.data, "{\n  \"t\": \"a\\\"\xe2\x82\xac\xef\xbf\xbd\"\n}\n") == 0,
@@ -167,8 +180,9 @@ static void test_numbers(void) {
     } known[] = {{0, "0.0"},        {-0.0, "-0.0"},        {1, "1.0"},        {100, "100.0"},
                  {1e15, "1000000000000000.0"}, {1e16, "1e+16"}, {123456.789, "123456.789"},
                  {0.0001, "0.0001"}, {0.00001, "1e-05"},   {0.1, "0.1"},      {1.0 / 3, "0.3333333333333333"},
-                 {5e-324, "5e-324"}, {DBL_MAX, "1.7976931348623157e+308"},    {DBL_MIN, "2.2250738585072014e-308"},
-                 {1e22, "1e+22"},   {-1.5e-7, "-1.5e-07"}, {9007199254740993.0, "9007199254740992.0"}};
+                 {5e-324, "5e-324"}, {DBL_MAX, "1.7976931348623157e+308"},
+                    {DBL_MIN, "2.2250738585072014e-308"}, {1e22, "1e+22"},   {-1.5e-7, "-1.5e-07"},
+                    {9007199254740993.0, "9007199254740992.0"}};
     char text[FT_NUMBER_TEXT];
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         ft_format_double(text, known[i].value);
@@ -206,7 +220,8 @@ static void test_locale(void) {
     char text[FT_NUMBER_TEXT];
     ft_format_double(text, 0.5);
     const char *got = canonical("[0.5,1.25e2]", 12);
-    ok(strcmp(text, "0.5") == 0 && got && strcmp(got, "[0.5,1.25e2]") == 0, "numbers in a locale with a decimal comma");
+    ok(strcmp(text, "0.5") == 0 && got && strcmp(got, "[0.5,1.25e2]") == 0,
+       "numbers in a locale with a decimal comma");
     setlocale(LC_ALL, "C");
 }
 

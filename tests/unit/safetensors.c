@@ -27,17 +27,18 @@ static const struct ft_tensor_out tensors[] = {
 };
 enum { N_TENSORS = sizeof tensors / sizeof *tensors };
 
-static enum ft_status source(void *arg, const struct ft_tensor_out *tensor, size_t index, struct ft_output *output,
-                             struct ft_error *e) {
+static enum ft_status source(void *arg, const struct ft_tensor_out *tensor, size_t index,
+                             struct ft_output *output, struct ft_error *e) {
     ++*(unsigned *)arg;
-    if (index != 4 || strcmp(tensor->name, "b.w") != 0) return ft_fail(e, FT_USAGE, "asked for the wrong tensor");
+    if (index != 4 || strcmp(tensor->name, "b.w") != 0)
+        return ft_fail(e, FT_USAGE, "asked for the wrong tensor");
     for (size_t i = 0; i < 6; i++) /* in pieces */
         if (ft_output_write(output, &six[i], sizeof six[i], e)) return e->status;
     return FT_OK;
 }
 
-static enum ft_status short_source(void *arg, const struct ft_tensor_out *tensor, size_t index, struct ft_output *output,
-                                   struct ft_error *e) {
+static enum ft_status short_source(void *arg, const struct ft_tensor_out *tensor, size_t index,
+                                   struct ft_output *output, struct ft_error *e) {
     (void)arg, (void)tensor, (void)index;
     return ft_output_write(output, six, 20, e);
 }
@@ -45,18 +46,23 @@ static enum ft_status short_source(void *arg, const struct ft_tensor_out *tensor
 static void test_write(void) {
     unsigned calls = 0;
     char hex[65] = "", file[65] = "";
-    ok(!ft_safetensors_write("w.safetensors", tensors, N_TENSORS, source, &calls, 0, hex, &error) && calls == 1,
-       "written (%s)", error.message);
+    ok(!ft_safetensors_write("w.safetensors", tensors, N_TENSORS, source, &calls, 0, hex, &error) &&
+       calls == 1, "written (%s)", error.message);
     /* The SHA-256 of what safetensors.torch.save_file 0.8.0 writes for the same tensors. */
-    ok(strcmp(hex, "cc98f9c139f310bb7032129b2c61ba08c6d2d13e1e78a48d6cbc34b261513c9f") == 0, "byte for byte what Hugging Face's library writes");
-    ok(!ft_sha256_file("w.safetensors", file, NULL, &error) && strcmp(hex, file) == 0, "the digest is the file's");
+    ok(strcmp(hex, "cc98f9c139f310bb7032129b2c61ba08c6d2d13e1e78a48d6cbc34b261513c9f") == 0,
+       "byte for byte what Hugging Face's library writes");
+    ok(!ft_sha256_file("w.safetensors", file, NULL, &error) && strcmp(hex, file) == 0,
+       "the digest is the file's");
     ok(!ft_safetensors_write("none.safetensors", NULL, 0, NULL, NULL, 0, NULL, &error), "no tensors at all");
 
-    struct ft_tensor_out twice[2] = {tensors[0], tensors[0]}, reserved = {"__metadata__", FT_F32, 0, {0}, &one};
+    struct ft_tensor_out twice[2] = {tensors[0], tensors[0]},
+    reserved = {"__metadata__", FT_F32, 0, {0}, &one};
     ok(ft_safetensors_write("x", twice, 2, NULL, NULL, 0, NULL, &error) == FT_USAGE, "%s", error.message);
     ok(ft_safetensors_write("x", &reserved, 1, NULL, NULL, 0, NULL, &error) == FT_USAGE, "%s", error.message);
-    ok(ft_safetensors_write("x", &tensors[4], 1, NULL, NULL, 0, NULL, &error) == FT_USAGE, "%s", error.message);
-    ok(ft_safetensors_write("x", &tensors[4], 1, short_source, NULL, 0, NULL, &error) == FT_USAGE, "%s", error.message);
+    ok(ft_safetensors_write("x", &tensors[4], 1, NULL, NULL, 0, NULL, &error) == FT_USAGE, "%s",
+       error.message);
+    ok(ft_safetensors_write("x", &tensors[4], 1, short_source, NULL, 0, NULL, &error) == FT_USAGE, "%s",
+       error.message);
     ok(!ft_path_exists("x"), "failures leave nothing behind");
     ok(ft_safetensors_write("/dev/full", tensors, N_TENSORS, source, &calls, 0, NULL, &error) == FT_IO, "%s",
        error.message);
@@ -65,7 +71,8 @@ static void test_write(void) {
 static void test_read(void) {
     struct ft_safetensors *st = NULL;
     if (!ok(!ft_safetensors_open(&st, "w.safetensors", &error), "opened (%s)", error.message)) return;
-    ok(ft_safetensors_count(st) == N_TENSORS && strcmp(ft_safetensors_at(st, 0)->name, "a") == 0, "tensors by name");
+    ok(ft_safetensors_count(st) == N_TENSORS && strcmp(ft_safetensors_at(st, 0)->name, "a") == 0,
+       "tensors by name");
     const struct ft_tensor *t = ft_safetensors_find(st, "b.w");
     ok(t && t->readable && t->dtype == FT_F32 && t->rank == 2 && t->shape[1] == 3 && t->elements == 6 &&
            memcmp(t->data, six, sizeof six) == 0,
@@ -151,8 +158,8 @@ static void test_hostile(void) {
     struct ft_safetensors *st = NULL;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         put_file("h.safetensors", bad[i].header, bad[i].length, bad[i].data);
-        ok(ft_safetensors_open(&st, "h.safetensors", &error) == FT_FORMAT && strstr(error.message, "h.safetensors"),
-           "%s: %s", bad[i].what, error.message);
+        ok(ft_safetensors_open(&st, "h.safetensors", &error) == FT_FORMAT &&
+           strstr(error.message, "h.safetensors"), "%s: %s", bad[i].what, error.message);
     }
     ft_write_file("h.safetensors", "1234567", 7, 0, NULL);
     ok(ft_safetensors_open(&st, "h.safetensors", &error) == FT_FORMAT, "seven bytes: %s", error.message);
@@ -169,8 +176,8 @@ static void test_odd_but_legal(void) {
              "{\"b\":" ENTRY("F32", "[1]", "5", "9") ",\"a\":" ENTRY("BOOL", "[5]", "0", "5") ",\"z\":" ENTRY(
                  "F64", "[0,4611686018427387904]", "5", "5") "}   ",
              0, 9);
-    ok(!ft_safetensors_open(&st, "o.safetensors", &error) && (t = ft_safetensors_find(st, "b")) && t->bytes == 4,
-       "unpadded header, unaligned data, any order, empty tensors (%s)", error.message);
+    ok(!ft_safetensors_open(&st, "o.safetensors", &error) && (t = ft_safetensors_find(st, "b")) &&
+       t->bytes == 4, "unpadded header, unaligned data, any order, empty tensors (%s)", error.message);
     const uint64_t five[] = {5};
     ok(ft_safetensors_need(st, "a", 1, five, &t, &error) == FT_UNSUPPORTED, "%s", error.message);
     ft_safetensors_close(st);
@@ -184,7 +191,8 @@ static void test_shards(void) {
     static const char *const index = "m/model.safetensors.index.json";
     struct ft_safetensors *st = NULL;
     ft_directory_make("m", NULL);
-    put_file("m/one.safetensors", "{\"a\":" ENTRY("F32", "[1]", "0", "4") ",\"c\":" ENTRY("F32", "[1]", "4", "8") "}", 0, 8);
+    put_file("m/one.safetensors", "{\"a\":" ENTRY("F32", "[1]", "0", "4") ",\"c\":" ENTRY("F32", "[1]", "4",
+                                                                                          "8") "}", 0, 8);
     put_file("m/two.safetensors", "{\"b\":" ENTRY("F32", "[1]", "0", "4") "}", 0, 4);
     put_text(index, "{\"metadata\":{\"total_size\":12},\"weight_map\":{\"a\":\"one.safetensors\",\"b\":"
                     "\"two.safetensors\",\"c\":\"one.safetensors\"}}");
@@ -210,7 +218,8 @@ static void test_shards(void) {
     put_text(index, "{\"weight_map\":{\"a\":\"three.safetensors\"}}");
     ok(ft_safetensors_open(&st, "m", &error) == FT_IO, "%s", error.message);
     put_file("m/two.safetensors", "{\"a\":" ENTRY("F32", "[1]", "0", "4") "}", 0, 4);
-    put_text(index, "{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"two.safetensors\",\"c\":\"one.safetensors\"}}");
+    put_text(index,
+             "{\"weight_map\":{\"a\":\"one.safetensors\",\"b\":\"two.safetensors\",\"c\":\"one.safetensors\"}}");
     ok(ft_safetensors_open(&st, "m", &error) == FT_FORMAT, "%s", error.message);
 }
 
@@ -219,7 +228,8 @@ static void test_real(const char *shared) {
     if (shared) ft_path_join(&path, shared, "models/stories260K", NULL);
     struct ft_safetensors *st = NULL;
     if (!shared || !ft_path_is_directory(path.data)) ok(true, "stories260K # SKIP no shared folder here");
-    else ok(!ft_safetensors_open(&st, path.data, &error) && ft_safetensors_count(st) > 10, "stories260K opens");
+    else ok(!ft_safetensors_open(&st, path.data, &error) && ft_safetensors_count(st) > 10,
+            "stories260K opens");
     ft_safetensors_close(st);
     ft_buffer_release(&path);
 }
