@@ -220,23 +220,30 @@ static enum ft_status read_input(const struct ft_json *json, const struct cJSON 
     return status;
 }
 
-/* Where the input lies among the other items: *file is NULL when it is the whole of one; NULL: nowhere. */
-static struct item *find_input(const struct chain *chain, const struct item *self, const struct input *input,
-                               const char **file) {
+/* Whether an item is the input, or holds it as the file *file (NULL: it is the whole). */
+static bool holds_input(const struct item *item, const struct input *input, const char **file) {
     *file = NULL;
+    if (input->is_directory) return strcmp(item->model, input->digest) == 0;
+    const struct ft_manifest_entry *entry = ft_manifest_find_digest(&item->files, input->digest);
+    if (entry && item->directory) *file = entry->name;
+    return entry != NULL;
+}
+
+/* Where the input lies among the other items; NULL: nowhere. Files are copied along (a tokenizer into the
+ * tuned model), so there may be several places: all count as used, and a leaf is the one to show. */
+static const struct item *find_input(const struct chain *chain, const struct item *self,
+                                     const struct input *input, const char **file) {
+    const struct item *found = NULL;
     for (size_t i = 0; i < chain->verify->count; i++) {
         struct item *item = &chain->item[i];
-        if (item == self) continue;
-        if (input->is_directory) {
-            if (strcmp(item->model, input->digest) == 0) return item;
-            continue;
-        }
-        const struct ft_manifest_entry *entry = ft_manifest_find_digest(&item->files, input->digest);
-        if (!entry) continue;
-        if (item->directory) *file = entry->name;
-        return item;
+        const char *within;
+        if (item == self || !holds_input(item, input, &within)) continue;
+        item->used = true;
+        if (found && (item->evidence || !found->evidence)) continue;
+        found = item;
+        *file = within;
     }
-    return NULL;
+    return found;
 }
 
 /* A file of the input's name with other contents is most likely the one that was meant. */
@@ -257,9 +264,8 @@ static enum ft_status refuse_namesake(const struct chain *chain, const struct it
 static enum ft_status check_input(const struct chain *chain, const struct item *self,
                                   const struct input *input, struct ft_error *error) {
     const char *file, *kind = input->is_directory ? "dirHash" : "SHA-256";
-    struct item *found = find_input(chain, self, input, &file);
+    const struct item *found = find_input(chain, self, input, &file);
     if (found) {
-        found->used = true;
         say(chain, "      %s %s: %s%s%s", input->role, input->name, found->path, file ? "/" : "",
             file ? file : "");
         return FT_OK;

@@ -90,6 +90,9 @@ ok 'with its inputs' status 0 -a "$sample" base/tokenizer.json empty
 head -c 500 "$sample" >cut.ftok
 ok 'one that is cut' status 2 cut.ftok
 ok 'is named' says 'cut.ftok: cut off after'
+mkdir -p words copy; cp base/tokenizer.json words; cp base/tokenizer.json copy; seal copy merge ''
+ok 'an input that lies in two places' status 0 copy words "$sample"
+ok 'is shown at the leaf' grep -q 'tokenizer tokenizer.json: words/tokenizer.json' out
 echo x >base/tokenizer.json
 ok 'another tokenizer' status 1 "$sample" base
 
