@@ -270,24 +270,37 @@ static bool format_special(char text[FT_NUMBER_TEXT], double value) {
     return true;
 }
 
-void ft_format_double(char text[FT_NUMBER_TEXT], double value) {
-    if (format_special(text, value)) return;
+/* Adds one to the last digit of a %e text. At a power of two the gap to the number below is half that above, so the
+ * shortest text that reads back can be the one above the nearest. */
+static void next_above(char *scientific) {
+    for (char *c = strchr(scientific, 'e') - 1; c >= scientific; c--) {
+        if (*c < '0' || *c > '9') continue;
+        *c = *c == '9' ? '0' : (char)(*c + 1);
+        if (*c != '0') return;
+    }
+}
+
+static bool reads_back(const char *text, double value, bool single) {
+    return single ? (double)strtof(text, NULL) == value : strtod(text, NULL) == value;
+}
+
+static void format_shortest(char text[FT_NUMBER_TEXT], double value, bool single, int precision) {
     char scientific[40];
-    int precision = fabs(value) < 0x1p-1000 ? 0 : 14; /* 15 digits hold every shorter normal number exactly */
-    for (; precision < 17; precision++) {
+    for (;; precision++) {
         snprintf(scientific, sizeof scientific, "%.*e", precision, value);
-        if (strtod(scientific, NULL) == value) break;
+        if (reads_back(scientific, value, single)) break;
+        next_above(scientific);
+        if (reads_back(scientific, value, single)) break;
     }
     layout(text, scientific);
 }
 
+/* 15 digits (6 of a binary32 number) hold every shorter normal number exactly. */
+void ft_format_double(char text[FT_NUMBER_TEXT], double value) {
+    if (!format_special(text, value)) format_shortest(text, value, false, fabs(value) < 0x1p-1000 ? 0 : 14);
+}
+
 void ft_format_float(char text[FT_NUMBER_TEXT], float value) {
-    if (format_special(text, (double)value)) return;
-    char scientific[40];
-    int precision = fabsf(value) < 0x1p-120f ? 0 : 5;
-    for (; precision < 9; precision++) {
-        snprintf(scientific, sizeof scientific, "%.*e", precision, (double)value);
-        if (strtof(scientific, NULL) == value) break;
-    }
-    layout(text, scientific);
+    if (!format_special(text, (double)value))
+        format_shortest(text, (double)value, true, fabsf(value) < 0x1p-120f ? 0 : 5);
 }
