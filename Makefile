@@ -136,7 +136,8 @@ CLI_TESTS := $(sort $(wildcard tests/cli/*.t tests/fault/*.t tests/golden/*.t))
 tests: $(TEST_BIN) $(HELPERS) $(FUZZ) $(if $(SAN),,$(B)/tests/fault/fault.so)
 check: all tests ## the quick suite (TAP through prove)
 	FT_BIN=$(abspath $(B)/bin) FT_BUILD=$(abspath $(B)) prove $(PROVEFLAGS) -e '' $(TEST_BIN) $(CLI_TESTS)
-check-long: $(B)/tests/kernel/elementary ## elementary functions over all 2^32 inputs (half an hour)
+check-long: $(B)/tests/kernel/elementary all tests ## what takes long: all 2^32 inputs of elementary functions, kills
+	FT_KILLS=10 FT_BIN=$(abspath $(B)/bin) FT_BUILD=$(abspath $(B)) prove -e '' tests/cli/train.t
 	prove -v -e '' $< :: all
 fuzz: ## fuzz every parser for FUZZ_TIME seconds each (clang)
 	@$(MAKE) B=build-fuzz CC=clang OPT=-O1 SAN=address,undefined,fuzzer-no-link fuzz-run
@@ -158,7 +159,45 @@ check-tsan: ## the quick suite under ThreadSanitizer
 	$(MAKE) B=build-tsan SAN=thread OPT=-O1 check
 check-clang: ## the quick suite built by clang
 	$(MAKE) B=build-clang CC=clang check
-.PHONY: check-asan check-tsan check-clang
+golden: $(BIN) $(HELPERS)
+	FT_BIN=$(abspath $(B)/bin) FT_BUILD=$(abspath $(B)) prove $(PROVEFLAGS) -e '' tests/golden/*.t
+check-golden: ## the golden hashes with gcc and clang, unoptimised and at -O3
+	@set -e; for cc in gcc clang; do for opt in -O0 -O3; do echo "$$cc $$opt"; \
+	  $(MAKE) --no-print-directory B=build-golden$$opt-$$cc CC=$$cc OPT=$$opt golden; done; done
+.PHONY: check-asan check-tsan check-clang golden check-golden
+
+# --- aarch64, cross-built and run by qemu ----------------------------------------------------------------
+# The libraries are unpacked beside the build, without touching the system's package lists.
+ARM      := build-arm
+ARM_ROOT := $(abspath $(ARM)/root)
+ARM_LIB  := $(ARM_ROOT)/usr/lib/aarch64-linux-gnu
+ARM_TOOLS := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
+ARM_DEPS := libcjson-dev libcjson1 libsodium-dev libsodium23 libxxhash-dev libxxhash0 libpcre2-dev libpcre2-8-0 \
+            libutf8proc-dev libutf8proc2 libzstd-dev libzstd1
+ARM_APT  := apt-get -q -o APT::Architecture=arm64 -o APT::Architectures::=arm64 -o Dir::State=$(ARM_ROOT)/apt \
+            -o Dir::State::status=$(ARM_ROOT)/apt/status -o Dir::Cache=$(ARM_ROOT)/apt
+ARM_RUN  := qemu-aarch64-static -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH=$(ARM_LIB):/usr/aarch64-linux-gnu/lib
+
+$(ARM_ROOT)/unpacked:
+	@mkdir -p $(ARM_ROOT)/apt/lists/partial $(ARM_ROOT)/apt/archives/partial && : > $(ARM_ROOT)/apt/status
+	$(ARM_APT) update && cd $(ARM_ROOT)/apt && $(ARM_APT) download $(ARM_DEPS)
+	for p in $(ARM_ROOT)/apt/*.deb; do dpkg-deb -x $$p $(ARM_ROOT); done
+	@touch $@
+deps-arm: $(ARM_ROOT)/unpacked ## what check-arm needs: cross compiler, emulator, the libraries for arm64
+	@$(MAKE) --no-print-directory deps DEPS='$(ARM_TOOLS)'
+
+# Programs as the tests call them: each a line that runs the emulator.
+ARM_TESTS = $(filter-out tests/kernel/%_simde.c,$(wildcard tests/kernel/*.c)) tests/unit/base.c \
+            tests/unit/model_oracle.c tests/unit/train_oracle.c
+emulated: $(BIN) $(HELPERS) $(ARM_TESTS:%.c=$(B)/%)
+	@for p in $(BIN) $(HELPERS); do e=$(ARM)/emulated/$${p#$(B)/}; mkdir -p $${e%/*}; \
+	  printf '#!/bin/sh\nexec $(ARM_RUN) %s "$$@"\n' "$(CURDIR)/$$p" > $$e; chmod +x $$e; done
+check-arm: deps-arm ## golden hashes and kernels on aarch64, under qemu-user
+	$(MAKE) B=$(ARM) CC=aarch64-linux-gnu-gcc CFLAGS='-isystem $(ARM_ROOT)/usr/include' \
+	  LDFLAGS='-L$(ARM_LIB) -Wl,-rpath-link,$(ARM_LIB)' emulated
+	prove $(PROVEFLAGS) -e '$(ARM_RUN)' $(ARM_TESTS:%.c=$(ARM)/%)
+	FT_BIN=$(abspath $(ARM)/emulated/bin) FT_BUILD=$(abspath $(ARM)/emulated) prove $(PROVEFLAGS) -e '' tests/golden/*.t
+.PHONY: deps-arm emulated check-arm
 
 DEMO := $(abspath $(B)/demo)
 demo: deps ## from raw data to a verified model and a page with plots, offline
