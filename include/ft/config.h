@@ -25,22 +25,22 @@ struct ft_config {
     const struct ft_family *family;
     char model_type[32];
     size_t vocab, hidden, layers, heads, kv_heads, head_dim, ffn;
-    size_t positions;          /* longest document: max_position_embeddings, n_positions */
-    enum ft_norm norm;         /* FT_LAYERNORM has biases */
+    size_t positions;  /* longest document: max_position_embeddings, n_positions */
+    enum ft_norm norm; /* FT_LAYERNORM has biases */
     float norm_eps;
     enum ft_activation activation;
-    bool gated;                /* SwiGLU: act(gate) * up; else act(up) */
+    bool gated; /* SwiGLU: act(gate) * up; else act(up) */
     bool qkv_bias, o_bias, mlp_bias;
-    bool learned_positions;    /* a position table is added to the embeddings; else rotary */
+    bool learned_positions; /* a position table is added to the embeddings; else rotary */
     double rope_theta;
-    size_t window;             /* keys visible to a query, its own included; 0: all */
-    bool tied;                 /* the head is the embedding table */
-    float attention_scale;     /* of the scores before softmax */
-    double initializer_range;  /* standard deviation for random initialisation */
-    enum ft_dtype dtype;       /* torch_dtype or dtype; F32 when absent */
+    size_t window;            /* keys visible to a query, its own included; 0: all */
+    bool tied;                /* the head is the embedding table */
+    float attention_scale;    /* of the scores before softmax */
+    double initializer_range; /* standard deviation for random initialisation */
+    enum ft_dtype dtype;      /* torch_dtype or dtype; F32 when absent */
     bool has_bos;
     uint32_t bos;
-    size_t eos_count;          /* tokens that end a generation; 0: none is named */
+    size_t eos_count; /* tokens that end a generation; 0: none is named */
     uint32_t eos[FT_EOS_MAX];
 };
 

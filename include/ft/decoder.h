@@ -22,7 +22,8 @@ struct ft_decoder_limits {
 };
 
 /* The bytes it will take; SIZE_MAX on overflow. */
-size_t ft_decoder_size(const struct ft_model *model, struct ft_exec *exec, const struct ft_decoder_limits *limits);
+size_t ft_decoder_size(const struct ft_model *model, struct ft_exec *exec,
+                       const struct ft_decoder_limits *limits);
 
 /* The model and exec must outlive the decoder. The base weights must not change while it
  * lives: it keeps a packed copy. */
@@ -38,10 +39,10 @@ struct ft_decoder_piece {
 };
 
 /* Appends the pieces (of distinct slots) to their sequences and computes the logits after the last token of
- * each: logits[i] ([count, vocab], the caller's) belongs to pieces[i]. FT_USAGE when a limit is exceeded or an id is
- * out of range: nothing is appended then. */
-enum ft_status ft_decoder_feed(struct ft_decoder *decoder, const struct ft_decoder_piece *pieces, size_t count,
-                               float *logits, struct ft_error *error);
+ * each: logits[i] ([count, vocab], the caller's) belongs to pieces[i]. FT_USAGE when a limit is exceeded or
+ * an id is out of range: nothing is appended then. */
+enum ft_status ft_decoder_feed(struct ft_decoder *decoder, const struct ft_decoder_piece *pieces,
+                               size_t count, float *logits, struct ft_error *error);
 
 size_t ft_decoder_length(const struct ft_decoder *decoder, size_t slot);
 /* Shortens a slot's sequence to `length` tokens (0: empties it, for the next one). */

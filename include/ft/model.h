@@ -21,15 +21,15 @@
 
 /* One tensor of the model or of an adapter: a matrix of rows x cols, or a vector (rank 1, rows 1). */
 struct ft_parameter {
-    const char *name;       /* as in the file that holds it or will hold it; the model's */
-    unsigned rank;          /* 1 or 2 */
+    const char *name; /* as in the file that holds it or will hold it; the model's */
+    unsigned rank;    /* 1 or 2 */
     size_t rows, cols, elements;
-    enum ft_dtype dtype;    /* of data */
-    const void *data;       /* the weights as loaded (any alignment), valid while the model lives. A trained
-                               parameter's present weights are in `value`, data may be NULL then */
-    float *value;           /* binary32: always for vectors, and for whatever is trained; else NULL */
-    float *grad;            /* [elements], zeroed, when trained; else NULL */
-    float *m, *v;           /* NULL here: for the trainer, who owns what it puts in */
+    enum ft_dtype dtype; /* of data */
+    const void *data;    /* the weights as loaded (any alignment), valid while the model lives. A trained
+                            parameter's present weights are in `value`, data may be NULL then */
+    float *value;        /* binary32: always for vectors, and for whatever is trained; else NULL */
+    float *grad;         /* [elements], zeroed, when trained; else NULL */
+    float *m, *v;        /* NULL here: for the trainer, who owns what it puts in */
     bool trained;
 };
 
@@ -39,7 +39,7 @@ struct ft_module {
     const char *name; /* in transformers' class, as PEFT names it: "model.layers.0.self_attn.q_proj" */
     size_t in, out;
     bool in_out;
-    struct ft_parameter *weight, *bias; /* bias may be NULL */
+    struct ft_parameter *weight, *bias;   /* bias may be NULL */
     struct ft_parameter *lora_a, *lora_b; /* both NULL: not adapted */
     size_t rank;
     float scale;
@@ -53,12 +53,13 @@ struct ft_model;
 enum ft_status ft_model_open(struct ft_model **model, const char *directory, struct ft_error *error);
 
 /* A model of random weights in the shapes of a config.json (or the one of a directory): matrices normal with
- * standard deviation initializer_range (GPT-2's residual projections divided by sqrt(2 layers)), biases 0, norm
- * weights 1, as transformers does. Element i of a tensor is normal number i of the stream (seed,
+ * standard deviation initializer_range (GPT-2's residual projections divided by sqrt(2 layers)), biases 0,
+ * norm weights 1, as transformers does. Element i of a tensor is normal number i of the stream (seed,
  * FT_RNG_INIT, XXH3 of its name): counter i / 4 gives words w0..w3; (w0, w1) give numbers 0 and 1, (w2, w3)
  * numbers 2 and 3 by Box-Muller: u = (w0 + .5) / 2^32, a = 2 pi (w1 + .5) / 2^32, sqrt(-2 log u) cos a and
  * ... sin a, all in binary64, times the deviation, rounded to binary32. */
-enum ft_status ft_model_new_random(struct ft_model **model, const char *config, uint64_t seed, struct ft_error *error);
+enum ft_status ft_model_new_random(struct ft_model **model, const char *config, uint64_t seed,
+                                   struct ft_error *error);
 
 void ft_model_free(struct ft_model *model); /* NULL is fine */
 
@@ -78,7 +79,8 @@ enum ft_status ft_model_train_full(struct ft_model *model, struct ft_error *erro
 size_t ft_model_train_full_size(const struct ft_model *model);
 
 /* FT_NONFINITE naming the first tensor that holds a NaN or an infinity; reads all weights once. */
-enum ft_status ft_model_check_finite(struct ft_exec *exec, const struct ft_model *model, struct ft_error *error);
+enum ft_status ft_model_check_finite(struct ft_exec *exec, const struct ft_model *model,
+                                     struct ft_error *error);
 
 enum ft_save_dtype { FT_SAVE_AS_LOADED, FT_SAVE_F32, FT_SAVE_BF16, FT_SAVE_F16 };
 

@@ -4,14 +4,15 @@
  * stated limits, sized first and taken whole; a step allocates nothing. The numbers are those of
  * ft-numerics(7); what of them depends on this module:
  *
- *  - Rows. Row t of a document is its token t as input; it predicts token t + 1. Rows behind the last one that
- *    predicts a supervised token (weight > 0) are not computed at all; a document without one is skipped. In
- *    the last layer, after keys and values, only predicting rows go on: queries, attention, everything after
- *    and the logits exist for those alone.
+ *  - Rows. Row t of a document is its token t as input; it predicts token t + 1. Rows behind the last one
+ *    that predicts a supervised token (weight > 0) are not computed at all; a document without one is
+ *    skipped. In the last layer, after keys and values, only predicting rows go on: queries, attention,
+ *    everything after and the logits exist for those alone.
  *  - Products. A gradient of a weight is one chain over the rows of the optimizer step, ascending, that
- *    continues through micro-batches (rows as above: those for which the product's input exists). A gradient with
- *    respect to an input that several modules share (q, k, v; gate, up) is one chain: modules in that order, each
- *    over its outputs ascending, then over its LoRA rank ascending (a fused q,k,v: outputs q, k, v, then rank).
+ *    continues through micro-batches (rows as above: those for which the product's input exists). A gradient
+ *    with respect to an input that several modules share (q, k, v; gate, up) is one chain: modules in that
+ *    order, each over its outputs ascending, then over its LoRA rank ascending (a fused q,k,v: outputs q, k,
+ *    v, then rank).
  *  - Forward: y = chain over inputs, continued over the rank by u[r] * B[o][r] with u = (x A^T) * scale; then
  *    + bias; then + residual. Backward: du = (chain over outputs of dy * B) * scale.
  *  - Head: logits, loss and gradient in chunks of rows; the chunk size is no part of the numbers.
@@ -39,8 +40,8 @@
  * token i from those before it in its document; 0 for the first token of a document; finite, >= 0. */
 struct ft_batch {
     size_t documents;
-    const size_t *start;   /* [documents + 1], start[0] may be > 0: offsets into ids and weights */
-    const uint32_t *ids;   /* each below the vocabulary's size */
+    const size_t *start; /* [documents + 1], start[0] may be > 0: offsets into ids and weights */
+    const uint32_t *ids; /* each below the vocabulary's size */
     const float *weights;
 };
 
@@ -65,8 +66,9 @@ struct ft_session_size {
 struct ft_session;
 
 /* FT_LIMIT when a size overflows. */
-enum ft_status ft_session_plan(const struct ft_model *model, struct ft_exec *exec, const struct ft_session_limits *limits,
-                               struct ft_session_size *size, struct ft_error *error);
+enum ft_status ft_session_plan(const struct ft_model *model, struct ft_exec *exec,
+                               const struct ft_session_limits *limits, struct ft_session_size *size,
+                               struct ft_error *error);
 
 /* The model (with what is trained already decided) and exec must outlive the session. */
 enum ft_status ft_session_new(struct ft_session **session, struct ft_model *model, struct ft_exec *exec,
@@ -75,26 +77,26 @@ void ft_session_free(struct ft_session *session); /* NULL is fine */
 
 /* Binary64 sums in token order. */
 struct ft_loss_sum {
-    double loss;       /* sum of weight * loss */
-    double weight;     /* sum of weights */
-    uint64_t tokens;   /* supervised tokens */
-    uint64_t correct;  /* of those, predicted[i] == ids[i] */
+    double loss;      /* sum of weight * loss */
+    double weight;    /* sum of weights */
+    uint64_t tokens;  /* supervised tokens */
+    uint64_t correct; /* of those, predicted[i] == ids[i] */
 };
 
 /* Zeroes the gradients. */
 void ft_session_begin_step(struct ft_session *session);
 
 /* Forward and backward of one micro-batch: adds to the gradients of the trained parameters and to *sum.
- * FT_USAGE when the batch breaks the limits or a rule above, FT_NONFINITE when a loss is not finite (naming document
- * and token; gradients are then unusable). */
+ * FT_USAGE when the batch breaks the limits or a rule above, FT_NONFINITE when a loss is not finite (naming
+ * document and token; gradients are then unusable). */
 enum ft_status ft_session_step(struct ft_session *session, const struct ft_batch *batch, float inv_weight_sum,
                                struct ft_loss_sum *sum, struct ft_error *error);
 
 /* Merges what is merged once an optimizer step. */
 void ft_session_end_step(struct ft_session *session);
 
-/* Forward only. Adds to *sum (may be NULL). loss and predicted (each may be NULL) receive the loss and the most
- * probable token for each supervised token of the batch, in token order. */
+/* Forward only. Adds to *sum (may be NULL). loss and predicted (each may be NULL) receive the loss and the
+ * most probable token for each supervised token of the batch, in token order. */
 enum ft_status ft_session_evaluate(struct ft_session *session, const struct ft_batch *batch, float *loss,
                                    uint32_t *predicted, struct ft_loss_sum *sum, struct ft_error *error);
 

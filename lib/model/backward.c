@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The transformer, backward: each function undoes one of forward.c, from its outputs' gradients to its inputs'. */
+ * The transformer, backward: each function undoes one of forward.c, from its outputs' gradients to its
+ * inputs'. */
 #include "pass.h"
 
 #include "ft/rows.h"
@@ -7,21 +8,22 @@
 
 #include <string.h>
 
-void ft_norm_backward(const struct ft_pass *pass, const struct ft_norm_weights *norm, size_t rows, const float *x,
-                      const float *mean, const float *rstd, const float *dy, const float *dx_in, float *dx) {
+void ft_norm_backward(const struct ft_pass *pass, const struct ft_norm_weights *norm, size_t rows,
+                      const float *x, const float *mean, const float *rstd, const float *dy,
+                      const float *dx_in, float *dx) {
     const struct ft_config *config = &pass->model->config;
     if (config->norm == FT_RMSNORM)
-        ft_rmsnorm_backward(pass->exec, rows, config->hidden, x, norm->weight->value, false, rstd, dy, dx_in, dx,
-                            norm->weight->grad);
+        ft_rmsnorm_backward(pass->exec, rows, config->hidden, x, norm->weight->value, false, rstd, dy, dx_in,
+                            dx, norm->weight->grad);
     else
-        ft_layernorm_backward(pass->exec, rows, config->hidden, x, norm->weight->value, mean, rstd, dy, dx_in, dx,
-                              norm->weight->grad, norm->bias->grad);
+        ft_layernorm_backward(pass->exec, rows, config->hidden, x, norm->weight->value, mean, rstd, dy, dx_in,
+                              dx, norm->weight->grad, norm->bias->grad);
 }
 
-/* y = x W^T + u B^T + b, all of it: gradients of what is trained, and, unless dx is NULL, dx = (more ? dx : 0) +
- * dy W + du A. */
-static void backward_linear(const struct ft_pass *pass, struct ft_slice slice, size_t rows, const float *x, const float *u,
-                            const float *dy, bool more, float *dx) {
+/* y = x W^T + u B^T + b, all of it: gradients of what is trained, and, unless dx is NULL, dx = (more ? dx :
+ * 0) + dy W + du A. */
+static void backward_linear(const struct ft_pass *pass, struct ft_slice slice, size_t rows, const float *x,
+                            const float *u, const float *dy, bool more, float *dx) {
     const struct ft_module *module = slice.module;
     float *du = pass->work.du;
     if (dx) ft_linear_backward_input(pass->exec, slice, rows, dy, more, dx);
@@ -33,8 +35,8 @@ static void backward_linear(const struct ft_pass *pass, struct ft_slice slice, s
 }
 
 /* y = x_mid + down(h), h = act(gate) * up. Leaves the gradients of gate and up in their places. */
-static void backward_down(const struct ft_pass *pass, size_t l, bool deeper, size_t R, struct ft_activations *a,
-                          const float *d) {
+static void backward_down(const struct ft_pass *pass, size_t l, bool deeper, size_t R,
+                          struct ft_activations *a, const float *d) {
     const struct ft_config *config = &pass->model->config;
     const struct ft_workspace *w = &pass->work;
     struct ft_slice down = pass->layers[l].down;
@@ -45,12 +47,14 @@ static void backward_down(const struct ft_pass *pass, size_t l, bool deeper, siz
     else ft_activation_forward(pass->exec, act, n, a->up, w->h);
     backward_linear(pass, down, R, w->h, a->u[FT_U_DOWN], d, false, deeper ? w->dh : NULL);
     if (!deeper) return;
-    if (config->gated) ft_gated_backward(pass->exec, act, R, F, a->gate, a->up, F, w->dh, a->gate, a->up, NULL);
+    if (config->gated)
+        ft_gated_backward(pass->exec, act, R, F, a->gate, a->up, F, w->dh, a->gate, a->up, NULL);
     else ft_activation_backward(pass->exec, act, n, a->up, w->dh, a->up);
 }
 
 /* gate and up from n = norm(x_mid). */
-static void backward_gate_up(const struct ft_pass *pass, size_t l, bool deeper, size_t R, const struct ft_activations *a) {
+static void backward_gate_up(const struct ft_pass *pass, size_t l, bool deeper, size_t R,
+                             const struct ft_activations *a) {
     const struct ft_layer *layer = &pass->layers[l];
     const struct ft_workspace *w = &pass->work;
     float *dn = deeper ? w->dn : NULL;
@@ -59,9 +63,11 @@ static void backward_gate_up(const struct ft_pass *pass, size_t l, bool deeper, 
     backward_linear(pass, layer->up, R, w->n, a->u[FT_U_UP], a->up, layer->gate.module != NULL, dn);
 }
 
-static void unrotate(const struct ft_pass *pass, size_t rows, size_t heads, const uint32_t *position, float *dx) {
+static void unrotate(const struct ft_pass *pass, size_t rows, size_t heads, const uint32_t *position,
+                     float *dx) {
     size_t D = pass->model->config.head_dim;
-    if (pass->cosine) ft_rope(pass->exec, rows, heads, D, D, dx, heads * D, position, pass->cosine, pass->sine, true);
+    if (pass->cosine)
+        ft_rope(pass->exec, rows, heads, D, D, dx, heads * D, position, pass->cosine, pass->sine, true);
 }
 
 static void backward_attend(const struct ft_pass *pass, size_t l, struct ft_activations *a) {
@@ -69,9 +75,10 @@ static void backward_attend(const struct ft_pass *pass, size_t l, struct ft_acti
     const struct ft_workspace *w = &pass->work;
     bool select = ft_pass_selects(pass, l);
     struct ft_attention attention = ft_pass_attention(pass, select);
-    ft_attention_backward(pass->exec, &attention, a->q, a->k, a->v, a->attended, a->row_max, a->row_sum, w->d_attended, w->dq,
-                          w->dk, w->dv, w->attention);
-    unrotate(pass, select ? pass->selected : pass->rows, config->heads, select ? pass->select_position : pass->position, w->dq);
+    ft_attention_backward(pass->exec, &attention, a->q, a->k, a->v, a->attended, a->row_max, a->row_sum,
+                          w->d_attended, w->dq, w->dk, w->dv, w->attention);
+    unrotate(pass, select ? pass->selected : pass->rows, config->heads,
+             select ? pass->select_position : pass->position, w->dq);
     unrotate(pass, pass->rows, config->kv_heads, pass->position, w->dk);
 }
 
@@ -97,20 +104,21 @@ static void backward_fused_adapter(const struct ft_pass *pass, const struct ft_l
 }
 
 /* One of q, k, v of a fused module, without its adapter's du. */
-static void backward_fused(const struct ft_pass *pass, struct ft_slice slice, size_t rows, const float *n, const float *u,
-                           const float *dy, bool more, float *dn) {
+static void backward_fused(const struct ft_pass *pass, struct ft_slice slice, size_t rows, const float *n,
+                           const float *u, const float *dy, bool more, float *dn) {
     if (dn) ft_linear_backward_input(pass->exec, slice, rows, dy, more, dn);
     ft_linear_backward_weights(pass->exec, slice, rows, n, u, dy);
 }
 
 /* q, k and v from n = norm(x); dn is one chain through q, k and v, in that order. */
-static void backward_project_attention(const struct ft_pass *pass, size_t l, bool deeper, const struct ft_activations *a) {
+static void backward_project_attention(const struct ft_pass *pass, size_t l, bool deeper,
+                                       const struct ft_activations *a) {
     const struct ft_layer *layer = &pass->layers[l];
     const struct ft_workspace *w = &pass->work;
     bool select = ft_pass_selects(pass, l), fused = layer->q.module == layer->k.module;
     size_t C = pass->model->config.hidden, T = pass->rows, R = select ? pass->selected : T;
-    void (*backward)(const struct ft_pass *, struct ft_slice, size_t, const float *, const float *, const float *, bool,
-                     float *) = fused ? backward_fused : backward_linear;
+    void (*backward)(const struct ft_pass *, struct ft_slice, size_t, const float *, const float *,
+                     const float *, bool, float *) = fused ? backward_fused : backward_linear;
     const float *n_q = w->n, *u_q = a->u[FT_U_Q];
     float *dn = deeper ? w->dn : NULL, *dn_q = dn;
     ft_norm_forward(pass, &layer->attention_norm, T, a->x, w->n, a->mean1, a->rstd1);
@@ -143,7 +151,8 @@ void ft_pass_layer_backward(const struct ft_pass *pass, size_t l, size_t lowest,
     ft_norm_backward(pass, &layer->mlp_norm, R, a->x_mid, a->mean2, a->rstd2, w->dn, d, d);
     if (!deeper[FT_POINT_NORM2]) return;
     /* x_mid = x + o(attended) */
-    backward_linear(pass, layer->o, R, a->attended, a->u[FT_U_O], d, false, deeper[FT_POINT_O] ? w->d_attended : NULL);
+    backward_linear(pass, layer->o, R, a->attended, a->u[FT_U_O], d, false,
+                    deeper[FT_POINT_O] ? w->d_attended : NULL);
     if (!deeper[FT_POINT_O]) return;
     backward_attend(pass, l, a);
     backward_project_attention(pass, l, deeper[FT_POINT_QKV], a);

@@ -13,16 +13,17 @@
 static const struct ft_family *const families[] = {&ft_family_gpt2, &ft_family_llama};
 #define FAMILIES (sizeof families / sizeof *families)
 
-enum ft_status ft_config_size(const struct ft_json *json, const char *key, size_t max, size_t fallback, size_t *out,
-                              struct ft_error *error) {
+enum ft_status ft_config_size(const struct ft_json *json, const char *key, size_t max, size_t fallback,
+                              size_t *out, struct ft_error *error) {
     uint64_t value = fallback;
-    enum ft_status status = ft_json_get_u64(json, json->root, key, fallback ? FT_JSON_OPTIONAL : FT_JSON_REQUIRED, 1,
-                                            max, &value, error);
+    enum ft_status status = ft_json_get_u64(
+        json, json->root, key, fallback ? FT_JSON_OPTIONAL : FT_JSON_REQUIRED, 1, max, &value, error);
     *out = (size_t)value;
     return status;
 }
 
-enum ft_status ft_config_positive(const struct ft_json *json, const char *key, double *out, struct ft_error *error) {
+enum ft_status ft_config_positive(const struct ft_json *json, const char *key, double *out,
+                                  struct ft_error *error) {
     enum ft_status status = ft_json_get_double(json, json->root, key, FT_JSON_OPTIONAL, out, error);
     if (status) return status;
     if (*out > 0 && (float)*out > 0 && isfinite((float)*out)) return FT_OK;
@@ -48,22 +49,32 @@ enum ft_status ft_config_activation(const struct ft_json *json, const char *key,
         *out = known[i].activation;
         return FT_OK;
     }
-    return ft_fail(error, FT_UNSUPPORTED, "%s: %s: the activation function '%.64s' is not implemented", json->name, key,
-                   name);
+    return ft_fail(error, FT_UNSUPPORTED, "%s: %s: the activation function '%.64s' is not implemented",
+                   json->name, key, name);
 }
 
-enum ft_status ft_config_only(const struct ft_json *json, const char *key, bool supported, struct ft_error *error) {
+enum ft_status ft_config_only(const struct ft_json *json, const char *key, bool supported,
+                              struct ft_error *error) {
     bool value = supported;
     enum ft_status status = ft_json_get_bool(json, json->root, key, FT_JSON_OPTIONAL, &value, error);
     if (status || value == supported) return status;
-    return ft_fail(error, FT_UNSUPPORTED, "%s: %s: %s is not implemented", json->name, key, value ? "true" : "false");
+    return ft_fail(error, FT_UNSUPPORTED, "%s: %s: %s is not implemented", json->name, key,
+                   value ? "true" : "false");
 }
 
 /* transformers 4 has rope_theta and rope_scaling {type | rope_type}; transformers 5 has rope_parameters
  * {rope_theta, rope_type}. */
 enum ft_status ft_config_rope(struct ft_config *config, const struct ft_json *json, struct ft_error *error) {
+    double part = 1;
     config->rope_theta = 10000;
     enum ft_status status = ft_config_positive(json, "rope_theta", &config->rope_theta, error);
+    if (!status) status = ft_config_only(json, "rope_interleaved", false, error);
+    if (!status)
+        status =
+            ft_json_get_double(json, json->root, "partial_rotary_factor", FT_JSON_OPTIONAL, &part, error);
+    if (!status && part != 1)
+        status = ft_fail(error, FT_UNSUPPORTED, "%s: partial_rotary_factor: %g is not implemented",
+                         json->name, part);
     static const char *const keys[] = {"rope_scaling", "rope_parameters"};
     for (size_t i = 0; !status && i < 2; i++) {
         const struct cJSON *rope = NULL;
@@ -72,49 +83,59 @@ enum ft_status ft_config_rope(struct ft_config *config, const struct ft_json *js
         const char *type = "default";
         status = ft_json_get_string(json, rope, "type", FT_JSON_OPTIONAL, &type, error);
         if (!status) status = ft_json_get_string(json, rope, "rope_type", FT_JSON_OPTIONAL, &type, error);
-        if (!status) status = ft_json_get_double(json, rope, "rope_theta", FT_JSON_OPTIONAL, &config->rope_theta, error);
+        if (!status)
+            status =
+                ft_json_get_double(json, rope, "rope_theta", FT_JSON_OPTIONAL, &config->rope_theta, error);
         if (!status && strcmp(type, "default") != 0)
-            status = ft_fail(error, FT_UNSUPPORTED, "%s: %s: the rotary scaling '%.64s' is not implemented", json->name,
-                             keys[i], type);
+            status = ft_fail(error, FT_UNSUPPORTED, "%s: %s: the rotary scaling '%.64s' is not implemented",
+                             json->name, keys[i], type);
         if (!status && !(config->rope_theta >= 1 && config->rope_theta <= 1e18))
             status = ft_json_fail(json, rope, error, "rope_theta must be between 1 and 1e18");
     }
     return status;
 }
 
-static enum ft_status find_family(struct ft_config *config, const struct ft_json *json, struct ft_error *error) {
+static enum ft_status find_family(struct ft_config *config, const struct ft_json *json,
+                                  struct ft_error *error) {
     const char *type = NULL;
-    enum ft_status status = ft_json_get_string(json, json->root, "model_type", FT_JSON_REQUIRED, &type, error);
+    enum ft_status status =
+        ft_json_get_string(json, json->root, "model_type", FT_JSON_REQUIRED, &type, error);
     if (status) return status;
     for (size_t i = 0; i < FAMILIES; i++)
         if (strcmp(families[i]->model_type, type) == 0) config->family = families[i];
     if (!config->family)
-        return ft_fail(error, FT_UNSUPPORTED, "%s: the model_type '%.64s' is not implemented", json->name, type);
+        return ft_fail(error, FT_UNSUPPORTED, "%s: the model_type '%.64s' is not implemented", json->name,
+                       type);
     memcpy(config->model_type, type, strlen(type) + 1); /* short: it is one of ours */
     return FT_OK;
 }
 
-static enum ft_status read_dtype(struct ft_config *config, const struct ft_json *json, struct ft_error *error) {
+static enum ft_status read_dtype(struct ft_config *config, const struct ft_json *json,
+                                 struct ft_error *error) {
     const char *name = "float32";
-    enum ft_status status = ft_json_get_string(json, json->root, "torch_dtype", FT_JSON_OPTIONAL, &name, error);
+    enum ft_status status =
+        ft_json_get_string(json, json->root, "torch_dtype", FT_JSON_OPTIONAL, &name, error);
     if (!status) status = ft_json_get_string(json, json->root, "dtype", FT_JSON_OPTIONAL, &name, error);
     if (status) return status;
     if (strcmp(name, "float32") == 0) config->dtype = FT_F32;
     else if (strcmp(name, "bfloat16") == 0) config->dtype = FT_BF16;
     else if (strcmp(name, "float16") == 0) config->dtype = FT_F16;
-    else return ft_fail(error, FT_UNSUPPORTED, "%s: the element type '%.64s' is not implemented", json->name, name);
+    else
+        return ft_fail(error, FT_UNSUPPORTED, "%s: the element type '%.64s' is not implemented", json->name,
+                       name);
     return FT_OK;
 }
 
 /* A token id, or with `list` a list of them (Llama 3 ends on several). Ids beyond the vocabulary occur in the
  * wild, as pads: refused here, because a generation would never end on one. */
-static enum ft_status read_ids(const struct ft_json *json, const char *key, size_t vocab, uint32_t *ids, size_t max,
-                               size_t *count, struct ft_error *error) {
+static enum ft_status read_ids(const struct ft_json *json, const char *key, size_t vocab, uint32_t *ids,
+                               size_t max, size_t *count, struct ft_error *error) {
     const struct cJSON *node = ft_json_find(json->root, key);
     *count = 0;
     if (!node || ft_json_type(node) == FT_JSON_NULL) return FT_OK;
     bool list = ft_json_type(node) == FT_JSON_ARRAY;
-    for (const struct cJSON *entry = list ? ft_json_first(node) : node; entry; entry = list ? ft_json_next(entry) : NULL) {
+    for (const struct cJSON *entry = list ? ft_json_first(node) : node; entry;
+         entry = list ? ft_json_next(entry) : NULL) {
         uint64_t id;
         enum ft_status status = ft_json_u64(json, entry, 0, vocab - 1, &id, error);
         if (status) return status;
@@ -124,25 +145,31 @@ static enum ft_status read_ids(const struct ft_json *json, const char *key, size
     return FT_OK;
 }
 
-static enum ft_status read_common(struct ft_config *config, const struct ft_json *json, struct ft_error *error) {
+static enum ft_status read_common(struct ft_config *config, const struct ft_json *json,
+                                  struct ft_error *error) {
     size_t bos_count = 0;
     enum ft_status status = ft_config_size(json, "vocab_size", FT_VOCAB_MAX, 0, &config->vocab, error);
-    if (!status) status = ft_json_get_bool(json, json->root, "tie_word_embeddings", FT_JSON_OPTIONAL, &config->tied, error);
+    if (!status)
+        status =
+            ft_json_get_bool(json, json->root, "tie_word_embeddings", FT_JSON_OPTIONAL, &config->tied, error);
     config->initializer_range = 0.02;
     if (!status) status = ft_config_positive(json, "initializer_range", &config->initializer_range, error);
     if (!status) status = read_dtype(config, json, error);
     if (!status) status = read_ids(json, "bos_token_id", config->vocab, &config->bos, 1, &bos_count, error);
     config->has_bos = bos_count > 0;
-    if (!status) status = read_ids(json, "eos_token_id", config->vocab, config->eos, FT_EOS_MAX, &config->eos_count, error);
+    if (!status)
+        status =
+            read_ids(json, "eos_token_id", config->vocab, config->eos, FT_EOS_MAX, &config->eos_count, error);
     if (!status && ft_json_find(json->root, "quantization_config"))
         status = ft_fail(error, FT_UNSUPPORTED, "%s: quantized weights are not implemented", json->name);
     return status;
 }
 
-static enum ft_status check_relations(const struct ft_config *config, const char *name, struct ft_error *error) {
+static enum ft_status check_relations(const struct ft_config *config, const char *name,
+                                      struct ft_error *error) {
     if (config->heads % config->kv_heads)
-        return ft_fail(error, FT_FORMAT, "%s: %zu query heads are no multiple of %zu key/value heads", name, config->heads,
-                       config->kv_heads);
+        return ft_fail(error, FT_FORMAT, "%s: %zu query heads are no multiple of %zu key/value heads", name,
+                       config->heads, config->kv_heads);
     if (config->head_dim % 2 && !config->learned_positions)
         return ft_fail(error, FT_FORMAT, "%s: rotary embedding needs an even head dimension, not %zu", name,
                        config->head_dim);

@@ -19,12 +19,12 @@ struct ft_decoder {
     struct ft_cache_layer *cache; /* [layers]: rows slot * length + position */
     struct ft_layer *layers;      /* [layers]: the model's, with packed weights */
     struct ft_slice head;
-    struct ft_packed *packed;     /* [SLICES * layers + 1] */
+    struct ft_packed *packed; /* [SLICES * layers + 1] */
     uint32_t *ids, *position, *select, *select_position, *cache_row;
     struct ft_attention_document *document, *select_document;
     float *x_final, *n_final, *mean, *rstd, *u_head; /* [sequences, ...] */
-    size_t *length; /* [sequences] tokens so far */
-    bool *taken;    /* [sequences] slots of the present feed */
+    size_t *length;                                  /* [sequences] tokens so far */
+    bool *taken;                                     /* [sequences] slots of the present feed */
 };
 
 static void lay_cache(struct ft_decoder *decoder, struct ft_layout *layout) {
@@ -33,7 +33,8 @@ static void lay_cache(struct ft_decoder *decoder, struct ft_layout *layout) {
     if (!ft_size_mul(decoder->limits.sequences, decoder->limits.length, &rows)) rows = SIZE_MAX;
     decoder->cache = ft_layout_take(layout, config->layers, sizeof *decoder->cache);
     for (size_t l = 0; l < config->layers; l++) {
-        struct ft_cache_layer layer = {.k = ft_layout_floats(layout, rows, width), .v = ft_layout_floats(layout, rows, width)};
+        struct ft_cache_layer layer = {.k = ft_layout_floats(layout, rows, width),
+                                       .v = ft_layout_floats(layout, rows, width)};
         if (decoder->cache) decoder->cache[l] = layer;
     }
 }
@@ -45,10 +46,12 @@ static enum ft_dtype packed_dtype(struct ft_slice slice) {
     return ft_linear_operand(slice).dtype == FT_BF16 ? FT_BF16 : FT_F32;
 }
 
-static void lay_packed(struct ft_decoder *decoder, struct ft_layout *layout, struct ft_slice *slice, size_t index) {
+static void lay_packed(struct ft_decoder *decoder, struct ft_layout *layout, struct ft_slice *slice,
+                       size_t index) {
     if (!slice->module) return;
     struct ft_packed packed = {.k = slice->module->in, .n = slice->out, .dtype = packed_dtype(*slice)};
-    packed.data = ft_layout_take(layout, ft_packed_size(decoder->pass.exec, packed.k, packed.n, packed.dtype), 1);
+    packed.data =
+        ft_layout_take(layout, ft_packed_size(decoder->pass.exec, packed.k, packed.n, packed.dtype), 1);
     if (!layout->arena) return;
     struct ft_operand weights = ft_linear_operand(*slice);
     ft_pack(decoder->pass.exec, &packed, &weights);
@@ -62,7 +65,8 @@ static void lay_weights(struct ft_decoder *decoder, struct ft_layout *layout) {
     decoder->packed = ft_layout_take(layout, SLICES * model->config.layers + 1, sizeof *decoder->packed);
     for (size_t l = 0; l < model->config.layers; l++) {
         struct ft_layer layer = model->layers[l];
-        struct ft_slice *slices[SLICES] = {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down};
+        struct ft_slice *slices[SLICES] = {&layer.q,    &layer.k,  &layer.v,   &layer.o,
+                                           &layer.gate, &layer.up, &layer.down};
         for (size_t s = 0; s < SLICES; s++) lay_packed(decoder, layout, slices[s], SLICES * l + s);
         if (decoder->layers) decoder->layers[l] = layer;
     }
@@ -77,7 +81,8 @@ static void lay(struct ft_decoder *decoder, struct ft_layout *layout) {
     size_t T = limits->feed, P = limits->sequences, C = model->config.hidden;
     float *cosine, *sine;
     ft_pass_lay_activations(layout, model, 0, T, P, false, &decoder->layer);
-    ft_pass_lay_workspace(layout, decoder->pass.exec, model, T, P, limits->length, false, &decoder->pass.work);
+    ft_pass_lay_workspace(layout, decoder->pass.exec, model, T, P, limits->length, false,
+                          &decoder->pass.work);
     ft_pass_lay_rotary(layout, model, limits->length, &cosine, &sine);
     decoder->pass.cosine = cosine;
     decoder->pass.sine = sine;
@@ -107,7 +112,8 @@ static void prepare(struct ft_decoder *decoder, const struct ft_model *model, st
     decoder->pass.model = model;
 }
 
-size_t ft_decoder_size(const struct ft_model *model, struct ft_exec *exec, const struct ft_decoder_limits *limits) {
+size_t ft_decoder_size(const struct ft_model *model, struct ft_exec *exec,
+                       const struct ft_decoder_limits *limits) {
     struct ft_decoder decoder;
     struct ft_layout layout = {0};
     prepare(&decoder, model, exec, limits);
@@ -117,14 +123,17 @@ size_t ft_decoder_size(const struct ft_model *model, struct ft_exec *exec, const
 
 static enum ft_status check_limits(const struct ft_model *model, const struct ft_decoder_limits *limits,
                                    struct ft_error *error) {
-    if (!limits->sequences || !limits->length || limits->feed < limits->sequences || limits->feed > UINT32_MAX)
-        return ft_fail(error, FT_USAGE, "a decoder needs sequences, a length, and to be fed at least a token for each");
+    if (!limits->sequences || !limits->length || limits->feed < limits->sequences ||
+        limits->feed > UINT32_MAX)
+        return ft_fail(error, FT_USAGE,
+                       "a decoder needs sequences, a length, and to be fed at least a token for each");
     if (limits->length > model->config.positions)
-        return ft_fail(error, FT_USAGE, "%s: the model has positions for %zu tokens, not for %zu", model->path,
-                       model->config.positions, limits->length);
+        return ft_fail(error, FT_USAGE, "%s: the model has positions for %zu tokens, not for %zu",
+                       model->path, model->config.positions, limits->length);
     size_t rows;
     if (!ft_size_mul(limits->sequences, limits->length, &rows) || rows > UINT32_MAX)
-        return ft_fail(error, FT_LIMIT, "%zu sequences of %zu tokens are too many", limits->sequences, limits->length);
+        return ft_fail(error, FT_LIMIT, "%zu sequences of %zu tokens are too many", limits->sequences,
+                       limits->length);
     return FT_OK;
 }
 
@@ -161,8 +170,8 @@ void ft_decoder_truncate(struct ft_decoder *decoder, size_t slot, size_t length)
     decoder->length[slot] = length;
 }
 
-static enum ft_status check_piece(const struct ft_decoder *decoder, const struct ft_decoder_piece *piece, size_t room,
-                                  struct ft_error *error) {
+static enum ft_status check_piece(const struct ft_decoder *decoder, const struct ft_decoder_piece *piece,
+                                  size_t room, struct ft_error *error) {
     if (piece->slot >= decoder->limits.sequences || decoder->taken[piece->slot] || piece->count == 0)
         return ft_fail(error, FT_USAGE, "a decoder's piece needs tokens and a slot of its own below %zu",
                        decoder->limits.sequences);
@@ -178,8 +187,8 @@ static enum ft_status check_piece(const struct ft_decoder *decoder, const struct
     return FT_OK;
 }
 
-static enum ft_status check_pieces(struct ft_decoder *decoder, const struct ft_decoder_piece *pieces, size_t count,
-                                   struct ft_error *error) {
+static enum ft_status check_pieces(struct ft_decoder *decoder, const struct ft_decoder_piece *pieces,
+                                   size_t count, struct ft_error *error) {
     enum ft_status status = FT_OK;
     size_t total = 0;
     memset(decoder->taken, 0, decoder->limits.sequences * sizeof *decoder->taken);
@@ -194,7 +203,8 @@ static enum ft_status check_pieces(struct ft_decoder *decoder, const struct ft_d
 
 static void take_piece(struct ft_decoder *decoder, const struct ft_decoder_piece *piece) {
     struct ft_pass *pass = &decoder->pass;
-    size_t start = decoder->length[piece->slot], first_row = pass->rows, cache = piece->slot * decoder->limits.length;
+    size_t start = decoder->length[piece->slot], first_row = pass->rows,
+           cache = piece->slot * decoder->limits.length;
     for (size_t i = 0; i < piece->count; i++, pass->rows++) {
         decoder->ids[pass->rows] = piece->ids[i];
         decoder->position[pass->rows] = (uint32_t)(start + i);
@@ -203,8 +213,8 @@ static void take_piece(struct ft_decoder *decoder, const struct ft_decoder_piece
     size_t keys = decoder->length[piece->slot] = start + piece->count, p = pass->selected++;
     decoder->select[p] = (uint32_t)(pass->rows - 1);
     decoder->select_position[p] = (uint32_t)(keys - 1);
-    struct ft_attention_document document = {.key_row = cache, .key_count = keys, .query_row = first_row,
-                                             .query_count = piece->count};
+    struct ft_attention_document document = {
+        .key_row = cache, .key_count = keys, .query_row = first_row, .query_count = piece->count};
     decoder->document[pass->documents] = document;
     document.query_row = p;
     document.query_count = 1;
@@ -225,8 +235,8 @@ static void take_pieces(struct ft_decoder *decoder, const struct ft_decoder_piec
     for (size_t i = 0; i < count; i++) take_piece(decoder, &pieces[i]);
 }
 
-enum ft_status ft_decoder_feed(struct ft_decoder *decoder, const struct ft_decoder_piece *pieces, size_t count,
-                               float *logits, struct ft_error *error) {
+enum ft_status ft_decoder_feed(struct ft_decoder *decoder, const struct ft_decoder_piece *pieces,
+                               size_t count, float *logits, struct ft_error *error) {
     enum ft_status status = check_pieces(decoder, pieces, count, error);
     if (status || count == 0) return status;
     take_pieces(decoder, pieces, count);
@@ -236,7 +246,8 @@ enum ft_status ft_decoder_feed(struct ft_decoder *decoder, const struct ft_decod
     ft_pass_embed(pass, decoder->layer.x);
     for (size_t l = 0; l < layers; l++)
         ft_pass_layer_forward(pass, l, &decoder->layer, l + 1 < layers ? decoder->layer.x : decoder->x_final);
-    ft_norm_forward(pass, &model->final_norm, count, decoder->x_final, decoder->n_final, decoder->mean, decoder->rstd);
+    ft_norm_forward(pass, &model->final_norm, count, decoder->x_final, decoder->n_final, decoder->mean,
+                    decoder->rstd);
     if (ft_module_adapted(decoder->head.module))
         ft_module_project(pass->exec, decoder->head.module, count, decoder->n_final, decoder->u_head);
     ft_linear_forward(pass->exec, decoder->head, count, decoder->n_final, decoder->u_head, NULL, logits);

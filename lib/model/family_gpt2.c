@@ -4,7 +4,8 @@
 
 #include <math.h>
 
-static enum ft_status configure(struct ft_config *config, const struct ft_json *json, struct ft_error *error) {
+static enum ft_status configure(struct ft_config *config, const struct ft_json *json,
+                                struct ft_error *error) {
     config->norm = FT_LAYERNORM;
     config->activation = FT_GELU_TANH;
     config->learned_positions = true;
@@ -13,18 +14,20 @@ static enum ft_status configure(struct ft_config *config, const struct ft_json *
     double eps = 1e-5;
     bool scaled = true;
     enum ft_status status = ft_config_size(json, "n_embd", FT_WIDTH_MAX / 4, 768, &config->hidden, error);
-    if (!status) status = ft_config_size(json, "n_inner", FT_WIDTH_MAX, 4 * config->hidden, &config->ffn, error);
+    if (!status)
+        status = ft_config_size(json, "n_inner", FT_WIDTH_MAX, 4 * config->hidden, &config->ffn, error);
     if (!status) status = ft_config_size(json, "n_layer", FT_LAYERS_MAX, 12, &config->layers, error);
     if (!status) status = ft_config_size(json, "n_head", FT_WIDTH_MAX, 12, &config->heads, error);
     if (!status) status = ft_config_size(json, "n_positions", FT_WIDTH_MAX, 1024, &config->positions, error);
     if (!status) status = ft_config_positive(json, "layer_norm_epsilon", &eps, error);
     if (!status) status = ft_config_activation(json, "activation_function", &config->activation, error);
-    if (!status) status = ft_json_get_bool(json, json->root, "scale_attn_weights", FT_JSON_OPTIONAL, &scaled, error);
+    if (!status)
+        status = ft_json_get_bool(json, json->root, "scale_attn_weights", FT_JSON_OPTIONAL, &scaled, error);
     if (!status) status = ft_config_only(json, "scale_attn_by_inverse_layer_idx", false, error);
     if (!status) status = ft_config_only(json, "add_cross_attention", false, error);
     if (!status && config->hidden % config->heads)
-        status = ft_fail(error, FT_FORMAT, "%s: n_embd %zu is no multiple of n_head %zu", json->name, config->hidden,
-                         config->heads);
+        status = ft_fail(error, FT_FORMAT, "%s: n_embd %zu is no multiple of n_head %zu", json->name,
+                         config->hidden, config->heads);
     if (status) return status;
     config->kv_heads = config->heads;
     config->head_dim = config->hidden / config->heads;

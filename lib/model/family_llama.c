@@ -4,7 +4,8 @@
 
 #include <math.h>
 
-static enum ft_status configure(struct ft_config *config, const struct ft_json *json, struct ft_error *error) {
+static enum ft_status configure(struct ft_config *config, const struct ft_json *json,
+                                struct ft_error *error) {
     config->norm = FT_RMSNORM;
     config->gated = true;
     config->activation = FT_SILU;
@@ -16,21 +17,28 @@ static enum ft_status configure(struct ft_config *config, const struct ft_json *
     if (!status) status = ft_config_size(json, "num_hidden_layers", FT_LAYERS_MAX, 0, &config->layers, error);
     if (!status) status = ft_config_size(json, "num_attention_heads", FT_WIDTH_MAX, 0, &config->heads, error);
     if (!status)
-        status = ft_config_size(json, "num_key_value_heads", FT_WIDTH_MAX, config->heads, &config->kv_heads, error);
-    bool named = ft_json_find(json->root, "head_dim") && ft_json_type(ft_json_find(json->root, "head_dim")) != FT_JSON_NULL;
+        status = ft_config_size(json, "num_key_value_heads", FT_WIDTH_MAX, config->heads, &config->kv_heads,
+                                error);
+    bool named = ft_json_find(json->root, "head_dim") &&
+                 ft_json_type(ft_json_find(json->root, "head_dim")) != FT_JSON_NULL;
     if (!status && !named && config->hidden % config->heads)
-        status = ft_fail(error, FT_FORMAT, "%s: hidden_size %zu is no multiple of %zu heads, and there is no head_dim",
+        status = ft_fail(error, FT_FORMAT,
+                         "%s: hidden_size %zu is no multiple of %zu heads, and there is no head_dim",
                          json->name, config->hidden, config->heads);
     if (!status) {
         size_t usual = config->hidden / config->heads;
         status = ft_config_size(json, "head_dim", FT_WIDTH_MAX, usual ? usual : 1, &config->head_dim, error);
     }
     if (!status)
-        status = ft_config_size(json, "max_position_embeddings", (size_t)1 << 30, 2048, &config->positions, error);
+        status =
+            ft_config_size(json, "max_position_embeddings", (size_t)1 << 30, 2048, &config->positions, error);
     if (!status) status = ft_config_positive(json, "rms_norm_eps", &eps, error);
     if (!status) status = ft_config_activation(json, "hidden_act", &config->activation, error);
-    if (!status) status = ft_json_get_bool(json, json->root, "attention_bias", FT_JSON_OPTIONAL, &attention_bias, error);
-    if (!status) status = ft_json_get_bool(json, json->root, "mlp_bias", FT_JSON_OPTIONAL, &config->mlp_bias, error);
+    if (!status)
+        status =
+            ft_json_get_bool(json, json->root, "attention_bias", FT_JSON_OPTIONAL, &attention_bias, error);
+    if (!status)
+        status = ft_json_get_bool(json, json->root, "mlp_bias", FT_JSON_OPTIONAL, &config->mlp_bias, error);
     if (!status) status = ft_config_rope(config, json, error);
     if (status) return status;
     config->norm_eps = (float)eps;

@@ -13,22 +13,24 @@ void ft_pass_embed(const struct ft_pass *pass, float *x) {
     const struct ft_model *model = pass->model;
     struct ft_operand table = ft_parameter_operand(model->embedding), position = {0};
     if (model->position) position = ft_parameter_operand(model->position);
-    ft_embed(pass->exec, pass->rows, model->config.hidden, pass->ids, table.data, table.dtype, 1, pass->position,
-             position.data, position.dtype, x);
+    ft_embed(pass->exec, pass->rows, model->config.hidden, pass->ids, table.data, table.dtype, 1,
+             pass->position, position.data, position.dtype, x);
 }
 
-void ft_norm_forward(const struct ft_pass *pass, const struct ft_norm_weights *norm, size_t rows, const float *x, float *y,
-                     float *mean, float *rstd) {
+void ft_norm_forward(const struct ft_pass *pass, const struct ft_norm_weights *norm, size_t rows,
+                     const float *x, float *y, float *mean, float *rstd) {
     const struct ft_config *config = &pass->model->config;
     if (config->norm == FT_RMSNORM)
-        ft_rmsnorm_forward(pass->exec, rows, config->hidden, x, norm->weight->value, false, config->norm_eps, y, rstd);
+        ft_rmsnorm_forward(pass->exec, rows, config->hidden, x, norm->weight->value, false, config->norm_eps,
+                           y, rstd);
     else
-        ft_layernorm_forward(pass->exec, rows, config->hidden, x, norm->weight->value, norm->bias->value, config->norm_eps, y,
-                             mean, rstd);
+        ft_layernorm_forward(pass->exec, rows, config->hidden, x, norm->weight->value, norm->bias->value,
+                             config->norm_eps, y, mean, rstd);
 }
 
 /* Projects into u (the module's own buffer) when the module is adapted. */
-static const float *project(const struct ft_pass *pass, struct ft_slice slice, size_t rows, const float *x, float *u) {
+static const float *project(const struct ft_pass *pass, struct ft_slice slice, size_t rows, const float *x,
+                            float *u) {
     if (ft_module_adapted(slice.module)) ft_module_project(pass->exec, slice.module, rows, x, u);
     return u;
 }
@@ -42,9 +44,11 @@ static const float *project_q(const struct ft_pass *pass, const struct ft_layer 
     return pass->work.u_select;
 }
 
-static void rotate(const struct ft_pass *pass, size_t rows, size_t heads, const uint32_t *position, float *x) {
+static void rotate(const struct ft_pass *pass, size_t rows, size_t heads, const uint32_t *position,
+                   float *x) {
     size_t D = pass->model->config.head_dim;
-    if (pass->cosine) ft_rope(pass->exec, rows, heads, D, D, x, heads * D, position, pass->cosine, pass->sine, false);
+    if (pass->cosine)
+        ft_rope(pass->exec, rows, heads, D, D, x, heads * D, position, pass->cosine, pass->sine, false);
 }
 
 /* q [R], k and v [T] from the normed rows n [T]. */
@@ -71,11 +75,16 @@ static void project_attention(const struct ft_pass *pass, size_t l, struct ft_ac
 struct ft_attention ft_pass_attention(const struct ft_pass *pass, bool select) {
     const struct ft_config *config = &pass->model->config;
     size_t q = config->heads * config->head_dim;
-    return (struct ft_attention){.n_head = config->heads, .n_kv = config->kv_heads, .head_dim = config->head_dim,
-                                 .scale = config->attention_scale, .window = config->window,
+    return (struct ft_attention){.n_head = config->heads,
+                                 .n_kv = config->kv_heads,
+                                 .head_dim = config->head_dim,
+                                 .scale = config->attention_scale,
+                                 .window = config->window,
                                  .n_document = pass->documents,
                                  .document = select ? pass->select_document : pass->document,
-                                 .ld_q = q, .ld_kv = config->kv_heads * config->head_dim, .ld_o = q};
+                                 .ld_q = q,
+                                 .ld_kv = config->kv_heads * config->head_dim,
+                                 .ld_o = q};
 }
 
 static void attend(const struct ft_pass *pass, size_t l, struct ft_activations *a) {
@@ -87,24 +96,27 @@ static void attend(const struct ft_pass *pass, size_t l, struct ft_activations *
         k = pass->cache[l].k;
         v = pass->cache[l].v;
     }
-    ft_attention_forward(pass->exec, &attention, a->q, k, v, a->attended, a->row_max, a->row_sum, pass->work.attention);
+    ft_attention_forward(pass->exec, &attention, a->q, k, v, a->attended, a->row_max, a->row_sum,
+                         pass->work.attention);
 }
 
 /* h [R, F] from gate and up, which stay. */
 static void activate(const struct ft_pass *pass, size_t R, const struct ft_activations *a) {
     const struct ft_config *config = &pass->model->config;
     if (config->gated)
-        ft_gated_forward(pass->exec, config->activation, R, config->ffn, a->gate, a->up, config->ffn, pass->work.h);
-    else
-        ft_activation_forward(pass->exec, config->activation, R * config->ffn, a->up, pass->work.h);
+        ft_gated_forward(pass->exec, config->activation, R, config->ffn, a->gate, a->up, config->ffn,
+                         pass->work.h);
+    else ft_activation_forward(pass->exec, config->activation, R * config->ffn, a->up, pass->work.h);
 }
 
 static void feed_forward(const struct ft_pass *pass, size_t l, size_t R, struct ft_activations *a, float *y) {
     const struct ft_layer *layer = &pass->layers[l];
     const float *n = pass->work.n;
     if (layer->gate.module)
-        ft_linear_forward(pass->exec, layer->gate, R, n, project(pass, layer->gate, R, n, a->u[FT_U_GATE]), NULL, a->gate);
-    ft_linear_forward(pass->exec, layer->up, R, n, project(pass, layer->up, R, n, a->u[FT_U_UP]), NULL, a->up);
+        ft_linear_forward(pass->exec, layer->gate, R, n, project(pass, layer->gate, R, n, a->u[FT_U_GATE]),
+                          NULL, a->gate);
+    ft_linear_forward(pass->exec, layer->up, R, n, project(pass, layer->up, R, n, a->u[FT_U_UP]), NULL,
+                      a->up);
     activate(pass, R, a);
     const float *u = project(pass, layer->down, R, pass->work.h, a->u[FT_U_DOWN]);
     ft_linear_forward(pass->exec, layer->down, R, pass->work.h, u, a->x_mid, y);

@@ -15,7 +15,8 @@ static const double two_pi = 6.283185307179586476925;
 
 /* Two normal numbers by Box and Muller (1958). */
 static void normal_pair(const uint32_t word[2], double out[2]) {
-    double u = ((double)word[0] + 0.5) / 4294967296.0, angle = two_pi * (((double)word[1] + 0.5) / 4294967296.0);
+    double u = ((double)word[0] + 0.5) / 4294967296.0,
+           angle = two_pi * (((double)word[1] + 0.5) / 4294967296.0);
     double radius = sqrt(-2 * ft_log(u));
     out[0] = radius * ft_cos(angle);
     out[1] = radius * ft_sin(angle);
@@ -36,17 +37,22 @@ static void fill_normal(struct ft_parameter *parameter, const struct ft_rng *rng
 
 static bool is_residual(const struct ft_model *model, const struct ft_parameter *parameter) {
     for (size_t l = 0; l < model->config.layers; l++)
-        if (parameter == model->layers[l].o.module->weight || parameter == model->layers[l].down.module->weight) return true;
+        if (parameter == model->layers[l].o.module->weight ||
+            parameter == model->layers[l].down.module->weight)
+            return true;
     return false;
 }
 
 static bool is_norm_weight(const struct ft_model *model, const struct ft_parameter *parameter) {
     for (size_t l = 0; l < model->config.layers; l++)
-        if (parameter == model->layers[l].attention_norm.weight || parameter == model->layers[l].mlp_norm.weight) return true;
+        if (parameter == model->layers[l].attention_norm.weight ||
+            parameter == model->layers[l].mlp_norm.weight)
+            return true;
     return parameter == model->final_norm.weight;
 }
 
-static void initialise(const struct ft_model *model, struct ft_parameter *parameter, const struct ft_rng *rng) {
+static void initialise(const struct ft_model *model, struct ft_parameter *parameter,
+                       const struct ft_rng *rng) {
     if (parameter->rank == 1) { /* memory is zeroed: biases are done */
         if (!is_norm_weight(model, parameter)) return;
         for (size_t i = 0; i < parameter->elements; i++) parameter->value[i] = 1;

@@ -21,14 +21,17 @@ float *ft_layout_floats(struct ft_layout *layout, size_t rows, size_t cols) {
     return ft_layout_take(layout, count, sizeof(float));
 }
 
-static size_t rank_of(struct ft_slice slice) { return slice.module && slice.module->lora_a ? slice.module->rank : 0; }
+static size_t rank_of(struct ft_slice slice) {
+    return slice.module && slice.module->lora_a ? slice.module->rank : 0;
+}
 
 static float *lay_projection(struct ft_layout *layout, struct ft_slice slice, size_t rows) {
     return rank_of(slice) ? ft_layout_floats(layout, rows, rank_of(slice)) : NULL;
 }
 
 /* q, k and v of one fused module share one u. */
-static void lay_projections(struct ft_layout *layout, const struct ft_layer *layer, size_t T, size_t R, float **u) {
+static void lay_projections(struct ft_layout *layout, const struct ft_layer *layer, size_t T, size_t R,
+                            float **u) {
     bool fused = layer->q.module == layer->k.module;
     u[FT_U_K] = lay_projection(layout, layer->k, T);
     u[FT_U_Q] = fused ? u[FT_U_K] : lay_projection(layout, layer->q, R);
@@ -39,10 +42,11 @@ static void lay_projections(struct ft_layout *layout, const struct ft_layer *lay
     u[FT_U_DOWN] = lay_projection(layout, layer->down, R);
 }
 
-void ft_pass_lay_activations(struct ft_layout *layout, const struct ft_model *model, size_t l, size_t T, size_t P,
-                             bool backward, struct ft_activations *a) {
+void ft_pass_lay_activations(struct ft_layout *layout, const struct ft_model *model, size_t l, size_t T,
+                             size_t P, bool backward, struct ft_activations *a) {
     const struct ft_config *config = &model->config;
-    size_t R = l + 1 == config->layers ? P : T, q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;
+    size_t R = l + 1 == config->layers ? P : T, q = config->heads * config->head_dim,
+           kv = config->kv_heads * config->head_dim;
     bool mean = config->norm == FT_LAYERNORM;
     a->x = ft_layout_floats(layout, T, config->hidden);
     a->mean1 = mean ? ft_layout_floats(layout, T, 1) : NULL;
@@ -68,8 +72,8 @@ static size_t highest_rank(const struct ft_model *model) {
     return rank;
 }
 
-void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const struct ft_model *model, size_t T, size_t P,
-                           size_t longest, bool backward, struct ft_workspace *w) {
+void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const struct ft_model *model,
+                           size_t T, size_t P, size_t longest, bool backward, struct ft_workspace *w) {
     const struct ft_config *config = &model->config;
     size_t C = config->hidden, q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;
     size_t rank = highest_rank(model), R = config->layers == 1 ? P : T;
@@ -95,7 +99,8 @@ void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const
     w->du_select = ft_layout_floats(layout, P, rank);
 }
 
-void ft_pass_lay_rotary(struct ft_layout *layout, const struct ft_model *model, size_t count, float **cosine, float **sine) {
+void ft_pass_lay_rotary(struct ft_layout *layout, const struct ft_model *model, size_t count, float **cosine,
+                        float **sine) {
     *cosine = *sine = NULL;
     if (model->config.learned_positions) return;
     *cosine = ft_layout_floats(layout, count, model->config.head_dim / 2);

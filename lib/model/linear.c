@@ -28,20 +28,29 @@ static struct ft_operand slice_b(struct ft_slice slice) {
     return dense(module->lora_b->value + slice.first * module->rank, module->rank);
 }
 
-void ft_module_project(struct ft_exec *exec, const struct ft_module *module, size_t rows, const float *x, float *u) {
-    ft_gemm(exec, &(struct ft_product){.m = rows, .n = module->rank, .k = module->in,
+void ft_module_project(struct ft_exec *exec, const struct ft_module *module, size_t rows, const float *x,
+                       float *u) {
+    ft_gemm(exec, &(struct ft_product){.m = rows,
+                                       .n = module->rank,
+                                       .k = module->in,
                                        .a = dense(x, module->in),
                                        .b = transposed(dense(module->lora_a->value, module->in)),
-                                       .c = u, .ldc = module->rank, .scale = module->scale});
+                                       .c = u,
+                                       .ldc = module->rank,
+                                       .scale = module->scale});
 }
 
-void ft_linear_forward(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x, const float *u,
-                       const float *add, float *y) {
+void ft_linear_forward(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x,
+                       const float *u, const float *add, float *y) {
     const struct ft_module *module = slice.module;
-    struct ft_product product = {.m = rows, .n = slice.out, .k = module->in,
+    struct ft_product product = {.m = rows,
+                                 .n = slice.out,
+                                 .k = module->in,
                                  .a = dense(x, module->in),
-                                 .b = ft_linear_operand(slice), .packed = slice.packed,
-                                 .c = y, .ldc = slice.out};
+                                 .b = ft_linear_operand(slice),
+                                 .packed = slice.packed,
+                                 .c = y,
+                                 .ldc = slice.out};
     struct ft_product rest = {.m = rows, .n = slice.out, .c = y, .ldc = slice.out, .accumulate = true};
     struct ft_product *last = &product;
     if (ft_module_adapted(module)) { /* the chain goes on over the rank */
@@ -58,47 +67,74 @@ void ft_linear_forward(struct ft_exec *exec, struct ft_slice slice, size_t rows,
 }
 
 /* c [m, n] += a^T b over rows: the shape of every weight's gradient. */
-static void outer(struct ft_exec *exec, size_t rows, size_t m, const float *a, size_t n, const float *b, float *c,
-                  size_t ldc) {
-    ft_gemm(exec, &(struct ft_product){.m = m, .n = n, .k = rows, .a = transposed(dense(a, m)), .b = dense(b, n),
-                                       .c = c, .ldc = ldc, .accumulate = true});
+static void outer(struct ft_exec *exec, size_t rows, size_t m, const float *a, size_t n, const float *b,
+                  float *c, size_t ldc) {
+    ft_gemm(exec, &(struct ft_product){.m = m,
+                                       .n = n,
+                                       .k = rows,
+                                       .a = transposed(dense(a, m)),
+                                       .b = dense(b, n),
+                                       .c = c,
+                                       .ldc = ldc,
+                                       .accumulate = true});
 }
 
-void ft_linear_backward_weights(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x, const float *u,
-                                const float *dy) {
+void ft_linear_backward_weights(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x,
+                                const float *u, const float *dy) {
     const struct ft_module *module = slice.module;
     if (module->weight->trained && module->in_out)
         outer(exec, rows, module->in, x, slice.out, dy, module->weight->grad + slice.first, module->out);
     else if (module->weight->trained)
-        outer(exec, rows, slice.out, dy, module->in, x, module->weight->grad + slice.first * module->in, module->in);
+        outer(exec, rows, slice.out, dy, module->in, x, module->weight->grad + slice.first * module->in,
+              module->in);
     if (module->bias && module->bias->trained)
         ft_column_sum(exec, rows, slice.out, dy, slice.out, module->bias->grad + slice.first);
     if (ft_module_adapted(module) && module->lora_b->trained)
-        outer(exec, rows, slice.out, dy, module->rank, u, module->lora_b->grad + slice.first * module->rank, module->rank);
+        outer(exec, rows, slice.out, dy, module->rank, u, module->lora_b->grad + slice.first * module->rank,
+              module->rank);
 }
 
-void ft_module_backward_project(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *dy, bool more,
-                                bool last, float *du) {
+void ft_module_backward_project(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *dy,
+                                bool more, bool last, float *du) {
     const struct ft_module *module = slice.module;
-    ft_gemm(exec, &(struct ft_product){.m = rows, .n = module->rank, .k = slice.out, .a = dense(dy, slice.out),
-                                       .b = slice_b(slice), .c = du, .ldc = module->rank, .accumulate = more,
+    ft_gemm(exec, &(struct ft_product){.m = rows,
+                                       .n = module->rank,
+                                       .k = slice.out,
+                                       .a = dense(dy, slice.out),
+                                       .b = slice_b(slice),
+                                       .c = du,
+                                       .ldc = module->rank,
+                                       .accumulate = more,
                                        .scale = last ? module->scale : 0});
 }
 
-void ft_module_backward_a(struct ft_exec *exec, const struct ft_module *module, size_t rows, const float *x, const float *du) {
+void ft_module_backward_a(struct ft_exec *exec, const struct ft_module *module, size_t rows, const float *x,
+                          const float *du) {
     if (module->lora_a->trained)
         outer(exec, rows, module->rank, du, module->in, x, module->lora_a->grad, module->in);
 }
 
-void ft_linear_backward_input(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *dy, bool more,
-                              float *dx) {
+void ft_linear_backward_input(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *dy,
+                              bool more, float *dx) {
     size_t in = slice.module->in;
-    ft_gemm(exec, &(struct ft_product){.m = rows, .n = in, .k = slice.out, .a = dense(dy, slice.out),
-                                       .b = slice_weights(slice), .c = dx, .ldc = in, .accumulate = more});
+    ft_gemm(exec, &(struct ft_product){.m = rows,
+                                       .n = in,
+                                       .k = slice.out,
+                                       .a = dense(dy, slice.out),
+                                       .b = slice_weights(slice),
+                                       .c = dx,
+                                       .ldc = in,
+                                       .accumulate = more});
 }
 
-void ft_module_backward_input(struct ft_exec *exec, const struct ft_module *module, size_t rows, const float *du, float *dx) {
-    ft_gemm(exec, &(struct ft_product){.m = rows, .n = module->in, .k = module->rank, .a = dense(du, module->rank),
-                                       .b = dense(module->lora_a->value, module->in), .c = dx, .ldc = module->in,
+void ft_module_backward_input(struct ft_exec *exec, const struct ft_module *module, size_t rows,
+                              const float *du, float *dx) {
+    ft_gemm(exec, &(struct ft_product){.m = rows,
+                                       .n = module->in,
+                                       .k = module->rank,
+                                       .a = dense(du, module->rank),
+                                       .b = dense(module->lora_a->value, module->in),
+                                       .c = dx,
+                                       .ldc = module->in,
                                        .accumulate = true});
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * One linear map y = x W^T + u B^T + b on rows, with u = (x A^T) * scale when its module is adapted, and
- * its gradients. x is [rows, in] and dense; y and dy are [rows, slice.out] and dense. Chains as ft/session.h says.
+ * its gradients. x is [rows, in] and dense; y and dy are [rows, slice.out] and dense. Chains as ft/session.h
+ * says.
  */
 #ifndef FT_MODEL_LINEAR_H
 #define FT_MODEL_LINEAR_H
@@ -12,31 +13,35 @@
 static inline bool ft_module_adapted(const struct ft_module *module) { return module->lora_a != NULL; }
 
 /* u [rows, rank] */
-void ft_module_project(struct ft_exec *exec, const struct ft_module *module, size_t rows, const float *x, float *u);
+void ft_module_project(struct ft_exec *exec, const struct ft_module *module, size_t rows, const float *x,
+                       float *u);
 
 /* The slice's weights as the operand b of y = x W^T: element (i, o). */
 struct ft_operand ft_linear_operand(struct ft_slice slice);
 
-/* y = x W^T (+ u B^T) (+ b) (+ add). u is ignored unless the module is adapted. add: [rows, out] or NULL, may be y. */
-void ft_linear_forward(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x, const float *u,
-                       const float *add, float *y);
+/* y = x W^T (+ u B^T) (+ b) (+ add). u is ignored unless the module is adapted. add: [rows, out] or NULL, may
+ * be y. */
+void ft_linear_forward(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x,
+                       const float *u, const float *add, float *y);
 
 /* Gradients of what is trained among W, b and B, from x, u and dy: accumulates. */
-void ft_linear_backward_weights(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x, const float *u,
-                                const float *dy);
+void ft_linear_backward_weights(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x,
+                                const float *u, const float *dy);
 
 /* The gradient of u, a chain over outputs of dy * B that may go through several slices of one module: `more`
  * continues the present du, `last` multiplies by the scale at the end. */
-void ft_module_backward_project(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *dy, bool more,
-                                bool last, float *du);
+void ft_module_backward_project(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *dy,
+                                bool more, bool last, float *du);
 
 /* dA += du^T x, when trained. */
-void ft_module_backward_a(struct ft_exec *exec, const struct ft_module *module, size_t rows, const float *x, const float *du);
+void ft_module_backward_a(struct ft_exec *exec, const struct ft_module *module, size_t rows, const float *x,
+                          const float *du);
 
 /* dx = dy W, or with `more` the chain that continues dx. */
-void ft_linear_backward_input(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *dy, bool more,
-                              float *dx);
+void ft_linear_backward_input(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *dy,
+                              bool more, float *dx);
 /* dx continued by du A. */
-void ft_module_backward_input(struct ft_exec *exec, const struct ft_module *module, size_t rows, const float *du, float *dx);
+void ft_module_backward_input(struct ft_exec *exec, const struct ft_module *module, size_t rows,
+                              const float *du, float *dx);
 
 #endif

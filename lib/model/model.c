@@ -11,11 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- names --------------------------------------------------------------------------------------------------- */
+/* --- names -------------------------------------------------------------------------------------------- */
 
 void ft_model_name(char name[FT_NAME_MAX], const char *pattern, size_t layer, const char *suffix) {
     const char *hash = strchr(pattern, '#');
-    int length = hash ? snprintf(name, FT_NAME_MAX, "%.*s%zu%s%s", (int)(hash - pattern), pattern, layer, hash + 1, suffix)
+    int length = hash ? snprintf(name, FT_NAME_MAX, "%.*s%zu%s%s", (int)(hash - pattern), pattern, layer,
+                                 hash + 1, suffix)
                       : snprintf(name, FT_NAME_MAX, "%s%s", pattern, suffix);
     assert(length > 0 && (size_t)length < FT_NAME_MAX);
     (void)length;
@@ -26,15 +27,15 @@ int ft_parameter_compare(const void *a, const void *b) {
     return strcmp((*x)->name, (*y)->name);
 }
 
-/* --- structure: parameters and modules that the configuration implies ------------------------------------------ */
+/* --- structure: parameters and modules that the configuration implies --------------------------------- */
 
-static struct ft_parameter *add_parameter(struct ft_model *model, enum ft_role role, size_t layer, const char *suffix,
-                                          unsigned rank, size_t rows, size_t cols) {
+static struct ft_parameter *add_parameter(struct ft_model *model, enum ft_role role, size_t layer,
+                                          const char *suffix, unsigned rank, size_t rows, size_t cols) {
     size_t i = model->count++;
     ft_model_name(model->names[i], model->config.family->module[role], layer, suffix);
     struct ft_parameter *parameter = &model->storage[i];
-    *parameter = (struct ft_parameter){.name = model->names[i], .rank = rank, .rows = rows, .cols = cols,
-                                       .elements = rows * cols};
+    *parameter = (struct ft_parameter){
+        .name = model->names[i], .rank = rank, .rows = rows, .cols = cols, .elements = rows * cols};
     model->parameters[i] = parameter;
     return parameter;
 }
@@ -42,16 +43,20 @@ static struct ft_parameter *add_parameter(struct ft_model *model, enum ft_role r
 static void add_norm(struct ft_model *model, enum ft_role role, size_t layer, struct ft_norm_weights *norm) {
     size_t width = model->config.hidden;
     norm->weight = add_parameter(model, role, layer, ".weight", 1, 1, width);
-    norm->bias = model->config.norm == FT_LAYERNORM ? add_parameter(model, role, layer, ".bias", 1, 1, width) : NULL;
+    norm->bias =
+        model->config.norm == FT_LAYERNORM ? add_parameter(model, role, layer, ".bias", 1, 1, width) : NULL;
 }
 
-static struct ft_slice add_module(struct ft_model *model, enum ft_role role, size_t layer, size_t in, size_t out, bool bias) {
+static struct ft_slice add_module(struct ft_model *model, enum ft_role role, size_t layer, size_t in,
+                                  size_t out, bool bias) {
     const struct ft_family *family = model->config.family;
     size_t i = model->module_count++;
     ft_model_name(model->module_names[i], family->module[role], layer, "");
     struct ft_module *module = &model->modules[i];
-    *module = (struct ft_module){.name = model->module_names[i], .in = in, .out = out, .in_out = family->in_out};
-    module->weight = add_parameter(model, role, layer, ".weight", 2, module->in_out ? in : out, module->in_out ? out : in);
+    *module =
+        (struct ft_module){.name = model->module_names[i], .in = in, .out = out, .in_out = family->in_out};
+    module->weight =
+        add_parameter(model, role, layer, ".weight", 2, module->in_out ? in : out, module->in_out ? out : in);
     if (bias) module->bias = add_parameter(model, role, layer, ".bias", 1, 1, out);
     return (struct ft_slice){.module = module, .out = out};
 }
@@ -79,7 +84,8 @@ static void add_layer(struct ft_model *model, size_t l) {
     add_norm(model, FT_ROLE_ATTENTION_NORM, l, &layer->attention_norm);
     add_attention(model, l);
     add_norm(model, FT_ROLE_MLP_NORM, l, &layer->mlp_norm);
-    if (config->gated) layer->gate = add_module(model, FT_ROLE_GATE, l, config->hidden, config->ffn, config->mlp_bias);
+    if (config->gated)
+        layer->gate = add_module(model, FT_ROLE_GATE, l, config->hidden, config->ffn, config->mlp_bias);
     layer->up = add_module(model, FT_ROLE_UP, l, config->hidden, config->ffn, config->mlp_bias);
     layer->down = add_module(model, FT_ROLE_DOWN, l, config->ffn, config->hidden, config->mlp_bias);
 }
@@ -89,8 +95,10 @@ static void add_head(struct ft_model *model) {
     const struct ft_config *config = &model->config;
     struct ft_module *head = &model->modules[model->module_count];
     if (config->tied) {
-        *head = (struct ft_module){.name = config->family->module[FT_ROLE_HEAD], .in = config->hidden,
-                                   .out = config->vocab, .weight = model->embedding};
+        *head = (struct ft_module){.name = config->family->module[FT_ROLE_HEAD],
+                                   .in = config->hidden,
+                                   .out = config->vocab,
+                                   .weight = model->embedding};
         model->head = (struct ft_slice){.module = head, .out = config->vocab};
         return;
     }
@@ -104,7 +112,8 @@ enum { LAYER_PARAMETERS = 18, LAYER_MODULES = 7, OTHER_PARAMETERS = 5 };
 
 static enum ft_status build(struct ft_model *model, struct ft_error *error) {
     const struct ft_config *config = &model->config;
-    size_t parameters = config->layers * LAYER_PARAMETERS + OTHER_PARAMETERS, modules = config->layers * LAYER_MODULES + 1;
+    size_t parameters = config->layers * LAYER_PARAMETERS + OTHER_PARAMETERS,
+           modules = config->layers * LAYER_MODULES + 1;
     enum ft_status status = ft_alloc(&model->storage, parameters, sizeof *model->storage, error);
     if (!status) status = ft_alloc(&model->parameters, parameters, sizeof *model->parameters, error);
     if (!status) status = ft_alloc(&model->names, parameters, sizeof *model->names, error);
@@ -112,9 +121,11 @@ static enum ft_status build(struct ft_model *model, struct ft_error *error) {
     if (!status) status = ft_alloc(&model->module_names, modules, sizeof *model->module_names, error);
     if (!status) status = ft_alloc(&model->layers, config->layers, sizeof *model->layers, error);
     if (status) return status;
-    model->embedding = add_parameter(model, FT_ROLE_EMBEDDING, 0, ".weight", 2, config->vocab, config->hidden);
+    model->embedding =
+        add_parameter(model, FT_ROLE_EMBEDDING, 0, ".weight", 2, config->vocab, config->hidden);
     if (config->learned_positions)
-        model->position = add_parameter(model, FT_ROLE_POSITION, 0, ".weight", 2, config->positions, config->hidden);
+        model->position =
+            add_parameter(model, FT_ROLE_POSITION, 0, ".weight", 2, config->positions, config->hidden);
     for (size_t l = 0; l < config->layers; l++) add_layer(model, l);
     add_norm(model, FT_ROLE_FINAL_NORM, 0, &model->final_norm);
     add_head(model);
@@ -123,9 +134,10 @@ static enum ft_status build(struct ft_model *model, struct ft_error *error) {
     return FT_OK;
 }
 
-/* --- binding to a file --------------------------------------------------------------------------------------- */
+/* --- binding to a file -------------------------------------------------------------------------------- */
 
-static enum ft_status bind_one(struct ft_model *model, struct ft_parameter *parameter, struct ft_error *error) {
+static enum ft_status bind_one(struct ft_model *model, struct ft_parameter *parameter,
+                               struct ft_error *error) {
     uint64_t matrix[] = {parameter->rows, parameter->cols}, vector[] = {parameter->cols};
     const struct ft_tensor *tensor;
     enum ft_status status = ft_safetensors_need(model->file, parameter->name, parameter->rank,
@@ -161,15 +173,17 @@ static bool is_tied_copy(const struct ft_model *model, const struct ft_tensor *t
     char name[FT_NAME_MAX];
     ft_model_name(name, model->config.family->module[FT_ROLE_HEAD], 0, ".weight");
     const struct ft_parameter *table = model->embedding;
-    return model->config.tied && strcmp(tensor->name, name) == 0 && tensor->readable && tensor->dtype == table->dtype &&
-           tensor->elements == table->elements && memcmp(tensor->data, table->data, tensor->bytes) == 0;
+    return model->config.tied && strcmp(tensor->name, name) == 0 && tensor->readable &&
+           tensor->dtype == table->dtype && tensor->elements == table->elements &&
+           memcmp(tensor->data, table->data, tensor->bytes) == 0;
 }
 
 static enum ft_status refuse_unexpected(const struct ft_model *model, struct ft_error *error) {
     for (size_t i = 0; i < ft_safetensors_count(model->file); i++) {
         const struct ft_tensor *tensor = ft_safetensors_at(model->file, i);
         struct ft_parameter key = {.name = tensor->name}, *pointer = &key;
-        if (bsearch(&pointer, model->parameters, model->count, sizeof pointer, ft_parameter_compare)) continue;
+        if (bsearch(&pointer, model->parameters, model->count, sizeof pointer, ft_parameter_compare))
+            continue;
         if (is_buffer(model->config.family, tensor->name) || is_tied_copy(model, tensor)) continue;
         return ft_fail(error, FT_FORMAT,
                        "%s: unexpected tensor '%.200s': a %s model of this config.json has none of that name",
@@ -204,7 +218,7 @@ static enum ft_status bind_file(struct ft_model *model, struct ft_error *error) 
     return status ? status : widen_vectors(model, error);
 }
 
-/* --- the life of a model --------------------------------------------------------------------------------------- */
+/* --- the life of a model ------------------------------------------------------------------------------ */
 
 static enum ft_status new_model(struct ft_model **out, const char *path, struct ft_error *error) {
     struct ft_model *model = NULL;
@@ -236,7 +250,8 @@ enum ft_status ft_model_open(struct ft_model **out, const char *directory, struc
     return status;
 }
 
-enum ft_status ft_model_new_random(struct ft_model **out, const char *config, uint64_t seed, struct ft_error *error) {
+enum ft_status ft_model_new_random(struct ft_model **out, const char *config, uint64_t seed,
+                                   struct ft_error *error) {
     *out = NULL;
     struct ft_model *model = NULL;
     enum ft_status status = new_model(&model, config, error);
@@ -281,7 +296,7 @@ struct ft_module *ft_model_modules(const struct ft_model *model, size_t *count) 
     return model->modules;
 }
 
-/* --- parameters ------------------------------------------------------------------------------------------------ */
+/* --- parameters --------------------------------------------------------------------------------------- */
 
 void ft_parameter_widen(const struct ft_parameter *parameter, float *out) {
     ft_widen(out, parameter->data, parameter->dtype, parameter->elements);
@@ -310,7 +325,8 @@ static bool full_sizes(const struct ft_model *model, size_t *masters, size_t *gr
 
 size_t ft_model_train_full_size(const struct ft_model *model) {
     size_t masters, gradients, total;
-    return full_sizes(model, &masters, &gradients) && ft_size_add(masters, gradients, &total) ? total : SIZE_MAX;
+    return full_sizes(model, &masters, &gradients) && ft_size_add(masters, gradients, &total) ? total
+                                                                                              : SIZE_MAX;
 }
 
 enum ft_status ft_model_train_full(struct ft_model *model, struct ft_error *error) {
@@ -337,7 +353,7 @@ enum ft_status ft_model_train_full(struct ft_model *model, struct ft_error *erro
     return FT_OK;
 }
 
-/* --- what needs a gradient --------------------------------------------------------------------------------------- */
+/* --- what needs a gradient ---------------------------------------------------------------------------- */
 
 static bool slice_trained(struct ft_slice slice) {
     const struct ft_module *module = slice.module;
@@ -366,7 +382,7 @@ size_t ft_model_lowest(const struct ft_model *model) {
     return slice_trained(model->head) ? final + 1 : SIZE_MAX;
 }
 
-/* --- finite weights -------------------------------------------------------------------------------------------- */
+/* --- finite weights ----------------------------------------------------------------------------------- */
 
 struct finite_job {
     const struct ft_parameter *const *parameters;
@@ -405,15 +421,17 @@ static void check_parameter(void *arg, size_t i, unsigned worker) {
     job->bad[i] = !good;
 }
 
-enum ft_status ft_model_check_finite(struct ft_exec *exec, const struct ft_model *model, struct ft_error *error) {
+enum ft_status ft_model_check_finite(struct ft_exec *exec, const struct ft_model *model,
+                                     struct ft_error *error) {
     struct finite_job job = {.parameters = (const struct ft_parameter *const *)model->parameters};
     enum ft_status status = ft_alloc(&job.bad, model->count, 1, error);
     if (status) return status;
     ft_pool_run(ft_exec_pool(exec), model->count, check_parameter, &job);
     const unsigned char *first = memchr(job.bad, 1, model->count);
     if (first)
-        status = ft_fail(error, FT_NONFINITE, "%s: the tensor '%s' holds a NaN or an infinity: the file is damaged",
-                         model->path, model->parameters[first - job.bad]->name);
+        status = ft_fail(error, FT_NONFINITE,
+                         "%s: the tensor '%s' holds a NaN or an infinity: the file is damaged", model->path,
+                         model->parameters[first - job.bad]->name);
     free(job.bad);
     return status;
 }

@@ -43,13 +43,13 @@ struct ft_adapter {
 struct ft_model {
     struct ft_config config;
     char *path;
-    struct ft_safetensors *file; /* NULL: random weights */
+    struct ft_safetensors *file;                /* NULL: random weights */
     struct ft_parameter *storage, **parameters; /* parameters: in name order */
     char (*names)[FT_NAME_MAX];
     size_t count;
     struct ft_module *modules; /* in order of computation; the head last */
     char (*module_names)[FT_NAME_MAX];
-    size_t module_count;       /* without a tied head, which is modules[module_count] then */
+    size_t module_count; /* without a tied head, which is modules[module_count] then */
     struct ft_parameter *embedding, *position;
     struct ft_norm_weights final_norm;
     struct ft_slice head;
@@ -62,12 +62,20 @@ struct ft_model {
 
 /* Order of the computation, to tell what needs a gradient: point p's output needs one when something trained
  * lies at p or before it. */
-enum ft_point { FT_POINT_NORM1, FT_POINT_QKV, FT_POINT_O, FT_POINT_NORM2, FT_POINT_GATE_UP, FT_POINT_DOWN, FT_POINTS };
+enum ft_point {
+    FT_POINT_NORM1,
+    FT_POINT_QKV,
+    FT_POINT_O,
+    FT_POINT_NORM2,
+    FT_POINT_GATE_UP,
+    FT_POINT_DOWN,
+    FT_POINTS
+};
 static inline size_t ft_model_point(size_t layer, enum ft_point point) {
     return 1 + layer * FT_POINTS + (size_t)point; /* 0: the embeddings */
 }
-/* The first point with something trained; SIZE_MAX when nothing is. The final norm is at ft_model_point(layers, 0),
- * the head behind it. */
+/* The first point with something trained; SIZE_MAX when nothing is. The final norm is at
+ * ft_model_point(layers, 0), the head behind it. */
 size_t ft_model_lowest(const struct ft_model *model);
 
 /* Widened values (from data) of a matrix or vector into out[elements]. */

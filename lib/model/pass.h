@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * One pass of packed rows through the layers, forward and backward: what sessions and decoders share. T rows
- * enter; in the last layer, after keys and values, only the P selected ones go on ("R rows" is T, or P there).
+ * enter; in the last layer, after keys and values, only the P selected ones go on ("R rows" is T, or P
+ * there).
  */
 #ifndef FT_MODEL_PASS_H
 #define FT_MODEL_PASS_H
@@ -10,7 +11,7 @@
 #include "ft/exec.h"
 #include "model.h"
 
-/* --- memory: the same code adds up sizes and takes pieces, so they cannot disagree ------------------------------- */
+/* --- memory: the same code adds up sizes and takes pieces, so they cannot disagree -------------------- */
 
 struct ft_layout {
     struct ft_arena *arena; /* NULL: only add up */
@@ -20,39 +21,39 @@ struct ft_layout {
 void *ft_layout_take(struct ft_layout *layout, size_t count, size_t size);
 float *ft_layout_floats(struct ft_layout *layout, size_t rows, size_t cols);
 
-/* --- buffers -------------------------------------------------------------------------------------------------------- */
+/* --- buffers ------------------------------------------------------------------------------------------ */
 
 enum ft_projection { FT_U_Q, FT_U_K, FT_U_V, FT_U_O, FT_U_GATE, FT_U_UP, FT_U_DOWN, FT_U_COUNT };
 
-/* What a layer leaves for its backward pass. C hidden, H heads, G key/value heads, D head dimension, F ffn. Norm
- * outputs and act(gate) * up are computed again instead. */
+/* What a layer leaves for its backward pass. C hidden, H heads, G key/value heads, D head dimension, F ffn.
+ * Norm outputs and act(gate) * up are computed again instead. */
 struct ft_activations {
-    float *x;                      /* [T, C] the layer's input */
-    float *mean1, *rstd1;          /* [T] of the first norm (mean: LayerNorm only) */
-    float *q;                      /* [R, H, D] after rotation */
-    float *k, *v;                  /* [T, G, D] k after rotation */
-    float *attended;               /* [R, H, D] */
-    float *row_max, *row_sum;      /* [R, H]; NULL when there is no backward pass */
-    float *x_mid;                  /* [R, C] after attention */
-    float *mean2, *rstd2;          /* [R] */
-    float *gate, *up;              /* [R, F] gate: gated models only */
-    float *u[FT_U_COUNT];          /* [T or R, rank]: (x A^T) * scale of adapted modules */
+    float *x;                 /* [T, C] the layer's input */
+    float *mean1, *rstd1;     /* [T] of the first norm (mean: LayerNorm only) */
+    float *q;                 /* [R, H, D] after rotation */
+    float *k, *v;             /* [T, G, D] k after rotation */
+    float *attended;          /* [R, H, D] */
+    float *row_max, *row_sum; /* [R, H]; NULL when there is no backward pass */
+    float *x_mid;             /* [R, C] after attention */
+    float *mean2, *rstd2;     /* [R] */
+    float *gate, *up;         /* [R, F] gate: gated models only */
+    float *u[FT_U_COUNT];     /* [T or R, rank]: (x A^T) * scale of adapted modules */
 };
 
 /* Used by one layer after the other. */
 struct ft_workspace {
-    float *n;                      /* [T, C] output of a norm */
-    float *n_select, *x_select;    /* [P, C] selected rows of the last layer's n and x */
-    float *u_select;               /* [P, rank] of a fused q, k, v module's u */
-    float *h;                      /* [R, F] input of down */
+    float *n;                   /* [T, C] output of a norm */
+    float *n_select, *x_select; /* [P, C] selected rows of the last layer's n and x */
+    float *u_select;            /* [P, rank] of a fused q, k, v module's u */
+    float *h;                   /* [R, F] input of down */
     /* backward only: */
-    float *d, *d_select;           /* [T, C], [P, C] gradient of the residual stream */
-    float *dn, *dn_select;         /* [T, C], [P, C] gradient of a norm's output */
-    float *d_attended, *dq;        /* [R, H, D] */
-    float *dk, *dv;                /* [T, G, D] */
-    float *dh;                     /* [R, F] */
-    float *du, *du_select;         /* [T, rank], [P, rank] */
-    void *attention;               /* scratch of attention kernels */
+    float *d, *d_select;    /* [T, C], [P, C] gradient of the residual stream */
+    float *dn, *dn_select;  /* [T, C], [P, C] gradient of a norm's output */
+    float *d_attended, *dq; /* [R, H, D] */
+    float *dk, *dv;         /* [T, G, D] */
+    float *dh;              /* [R, F] */
+    float *du, *du_select;  /* [T, rank], [P, rank] */
+    void *attention;        /* scratch of attention kernels */
 };
 
 /* Keys and values of one layer that outlive the pass: rows of k and v are copied to rows `row` of these. */
@@ -63,14 +64,14 @@ struct ft_cache_layer {
 struct ft_pass {
     struct ft_exec *exec;
     const struct ft_model *model;
-    const struct ft_layer *layers;    /* the model's, or a copy with packed weights */
+    const struct ft_layer *layers; /* the model's, or a copy with packed weights */
     struct ft_workspace work;
-    const float *cosine, *sine;       /* [positions, D / 2]; NULL with learned positions */
+    const float *cosine, *sine; /* [positions, D / 2]; NULL with learned positions */
     /* the rows: */
-    size_t rows, selected;            /* T, P */
-    const uint32_t *ids, *position;   /* [T] */
-    const uint32_t *select;           /* [P] ascending: which rows go on in the last layer */
-    const uint32_t *select_position;  /* [P] */
+    size_t rows, selected;           /* T, P */
+    const uint32_t *ids, *position;  /* [T] */
+    const uint32_t *select;          /* [P] ascending: which rows go on in the last layer */
+    const uint32_t *select_position; /* [P] */
     size_t documents;
     const struct ft_attention_document *document;        /* [documents] of all rows */
     const struct ft_attention_document *select_document; /* [documents] queries are the selected rows */
@@ -79,37 +80,43 @@ struct ft_pass {
 };
 
 /* Layer l's activations for up to T and P rows; backward: with what only a backward pass needs. */
-void ft_pass_lay_activations(struct ft_layout *layout, const struct ft_model *model, size_t l, size_t T, size_t P,
-                             bool backward, struct ft_activations *activations);
+void ft_pass_lay_activations(struct ft_layout *layout, const struct ft_model *model, size_t l, size_t T,
+                             size_t P, bool backward, struct ft_activations *activations);
 /* longest: keys of a document at most. */
-void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const struct ft_model *model, size_t T, size_t P,
-                           size_t longest, bool backward, struct ft_workspace *work);
+void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const struct ft_model *model,
+                           size_t T, size_t P, size_t longest, bool backward, struct ft_workspace *work);
 
-/* Rotary tables for positions [0, count): inverse frequency f = 1 / (theta^(2i/D)), each step in binary32 (the
- * power by binary64 exp and log, rounded); angle = position * f in binary32; cosine and sine in binary64, rounded. */
-void ft_pass_lay_rotary(struct ft_layout *layout, const struct ft_model *model, size_t count, float **cosine, float **sine);
+/* Rotary tables for positions [0, count): inverse frequency f = 1 / (theta^(2i/D)), each step in binary32
+ * (the power by binary64 exp and log, rounded); angle = position * f in binary32; cosine and sine in
+ * binary64, rounded. */
+void ft_pass_lay_rotary(struct ft_layout *layout, const struct ft_model *model, size_t count, float **cosine,
+                        float **sine);
 void ft_pass_fill_rotary(const struct ft_model *model, size_t count, float *cosine, float *sine);
 
-/* --- the transformer -------------------------------------------------------------------------------------------------- */
+/* --- the transformer ---------------------------------------------------------------------------------- */
 
 /* x [T, C] = embeddings of ids (+ positions). */
 void ft_pass_embed(const struct ft_pass *pass, float *x);
 
 /* From activations->x to y, [R, C]. y may be activations->x when there is no backward pass. */
-void ft_pass_layer_forward(const struct ft_pass *pass, size_t l, struct ft_activations *activations, float *y);
+void ft_pass_layer_forward(const struct ft_pass *pass, size_t l, struct ft_activations *activations,
+                           float *y);
 
-/* From the gradient of y to that of activations->x: from work.d_select where rows were selected, else work.d, to
- * work.d. Accumulates gradients of what is trained and stops at `lowest` (ft_model_lowest). Overwrites gate and up. */
-void ft_pass_layer_backward(const struct ft_pass *pass, size_t l, size_t lowest, struct ft_activations *activations);
+/* From the gradient of y to that of activations->x: from work.d_select where rows were selected, else work.d,
+ * to work.d. Accumulates gradients of what is trained and stops at `lowest` (ft_model_lowest). Overwrites
+ * gate and up. */
+void ft_pass_layer_backward(const struct ft_pass *pass, size_t l, size_t lowest,
+                            struct ft_activations *activations);
 
 /* True when layer l computes some rows only. */
 bool ft_pass_selects(const struct ft_pass *pass, size_t l);
 
-void ft_norm_forward(const struct ft_pass *pass, const struct ft_norm_weights *norm, size_t rows, const float *x, float *y,
-                     float *mean, float *rstd);
+void ft_norm_forward(const struct ft_pass *pass, const struct ft_norm_weights *norm, size_t rows,
+                     const float *x, float *y, float *mean, float *rstd);
 /* dx = dx_in (may be NULL, may be dx) + gradient through the norm. */
-void ft_norm_backward(const struct ft_pass *pass, const struct ft_norm_weights *norm, size_t rows, const float *x,
-                      const float *mean, const float *rstd, const float *dy, const float *dx_in, float *dx);
+void ft_norm_backward(const struct ft_pass *pass, const struct ft_norm_weights *norm, size_t rows,
+                      const float *x, const float *mean, const float *rstd, const float *dy,
+                      const float *dx_in, float *dx);
 
 /* The attention of a layer; documents are those of its queries. */
 struct ft_attention ft_pass_attention(const struct ft_pass *pass, bool select);

@@ -18,7 +18,8 @@ struct save_job {
 };
 
 /* The adapted module whose weight this is, or NULL. */
-static const struct ft_module *adapted_by(const struct ft_model *model, const struct ft_parameter *parameter) {
+static const struct ft_module *adapted_by(const struct ft_model *model,
+                                          const struct ft_parameter *parameter) {
     for (size_t i = 0; i < model->module_count; i++)
         if (model->modules[i].weight == parameter && model->modules[i].lora_a) return &model->modules[i];
     return NULL;
@@ -41,10 +42,17 @@ static bool as_they_are(const struct save_job *job, const struct ft_parameter *p
 }
 
 /* values = (chain over the rank of b * a) * scale + W, in the tensor's own orientation. */
-static void fuse(const struct save_job *job, const struct ft_module *module, const struct ft_parameter *parameter) {
+static void fuse(const struct save_job *job, const struct ft_module *module,
+                 const struct ft_parameter *parameter) {
     struct ft_operand a = ft_parameter_operand(module->lora_a), b = ft_parameter_operand(module->lora_b);
-    struct ft_product product = {.m = module->out, .n = module->in, .k = module->rank, .a = b, .b = a,
-                                 .c = job->values, .ldc = parameter->cols, .scale = module->scale};
+    struct ft_product product = {.m = module->out,
+                                 .n = module->in,
+                                 .k = module->rank,
+                                 .a = b,
+                                 .b = a,
+                                 .c = job->values,
+                                 .ldc = parameter->cols,
+                                 .scale = module->scale};
     if (module->in_out) { /* [in, out] = A^T B^T */
         product.m = module->in;
         product.n = module->out;
@@ -82,8 +90,8 @@ static bool narrow_finite(const struct save_job *job, enum ft_dtype dtype, size_
     return ft_all_finite(job->exec, count, job->values);
 }
 
-static enum ft_status write_tensor(void *arg, const struct ft_tensor_out *tensor, size_t index, struct ft_output *output,
-                                   struct ft_error *error) {
+static enum ft_status write_tensor(void *arg, const struct ft_tensor_out *tensor, size_t index,
+                                   struct ft_output *output, struct ft_error *error) {
     const struct save_job *job = arg;
     const struct ft_parameter *parameter = job->model->parameters[index];
     gather_values(job, parameter);
@@ -92,7 +100,8 @@ static enum ft_status write_tensor(void *arg, const struct ft_tensor_out *tensor
     if (tensor->dtype == FT_F32)
         return ft_output_write(output, job->values, parameter->elements * sizeof *job->values, error);
     if (!narrow_finite(job, tensor->dtype, parameter->elements))
-        return ft_fail(error, FT_NONFINITE, "the tensor '%s' has weights too large for its 16 bits: save as float32",
+        return ft_fail(error, FT_NONFINITE,
+                       "the tensor '%s' has weights too large for its 16 bits: save as float32",
                        parameter->name);
     return ft_output_write(output, job->narrow, parameter->elements * ft_dtype_size(tensor->dtype), error);
 }
@@ -103,8 +112,8 @@ static size_t describe(struct save_job *job) {
     for (size_t i = 0; i < job->model->count; i++) {
         const struct ft_parameter *parameter = job->model->parameters[i];
         bool plain = as_they_are(job, parameter);
-        job->tensors[i] = (struct ft_tensor_out){.name = parameter->name, .dtype = saved_dtype(job->save, parameter),
-                                                 .rank = parameter->rank};
+        job->tensors[i] = (struct ft_tensor_out){
+            .name = parameter->name, .dtype = saved_dtype(job->save, parameter), .rank = parameter->rank};
         if (parameter->rank == 2) job->tensors[i].shape[0] = parameter->rows;
         job->tensors[i].shape[parameter->rank - 1] = parameter->cols;
         if (plain) job->tensors[i].data = ft_parameter_operand(parameter).data;
@@ -124,7 +133,8 @@ enum ft_status ft_model_save(struct ft_exec *exec, const struct ft_model *model,
     if (!status) {
         job.values = ft_arena_take(&arena, largest, sizeof(float));
         job.narrow = ft_arena_take(&arena, largest, 2);
-        status = ft_safetensors_write(path, job.tensors, model->count, write_tensor, &job, save->flags, sha256, error);
+        status = ft_safetensors_write(path, job.tensors, model->count, write_tensor, &job, save->flags,
+                                      sha256, error);
     }
     ft_arena_release(&arena);
     free(job.tensors);

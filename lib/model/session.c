@@ -20,14 +20,14 @@ struct ft_session {
     struct ft_exec *exec;
     struct ft_session_limits limits;
     struct ft_arena arena;
-    size_t lowest;      /* ft_model_lowest, SIZE_MAX without training */
-    size_t positions;   /* in the rotary tables */
+    size_t lowest;    /* ft_model_lowest, SIZE_MAX without training */
+    size_t positions; /* in the rotary tables */
     struct ft_pass pass;
     struct ft_activations *layers; /* [layers]; those below the lowest trained one share one set */
     /* the rows of the batch */
-    uint32_t *ids, *position, *select, *select_position;       /* [tokens], [tokens], [supervised] x 2 */
-    struct ft_attention_document *document, *select_document;  /* [documents] */
-    uint32_t *origin;                                          /* [documents] index in the batch, for messages */
+    uint32_t *ids, *position, *select, *select_position;      /* [tokens], [tokens], [supervised] x 2 */
+    struct ft_attention_document *document, *select_document; /* [documents] */
+    uint32_t *origin; /* [documents] index in the batch, for messages */
     /* the head; one entry a supervised token */
     float *x_final, *n_final, *mean, *rstd; /* [supervised, C] x 2, [supervised] x 2 */
     float *d_final;                         /* [supervised, C] gradient of n_final */
@@ -36,13 +36,13 @@ struct ft_session {
     float *weight, *scaled, *loss, *u_head, *du_head; /* [supervised] x 3, [head_rows, rank] x 2 */
     uint32_t *target, *predicted;
     /* tied embeddings: the step's sums by slot */
-    float *slots;                 /* [slot_max, C] */
-    uint32_t *slot_of, *id_of;    /* [vocab] slot + 1 or 0; [slot_max] */
-    uint32_t *slot_ids;           /* [tokens] */
+    float *slots;              /* [slot_max, C] */
+    uint32_t *slot_of, *id_of; /* [vocab] slot + 1 or 0; [slot_max] */
+    uint32_t *slot_ids;        /* [tokens] */
     size_t slot_max, slot_count;
 };
 
-/* --- sizes and memory ----------------------------------------------------------------------------------------------- */
+/* --- sizes and memory --------------------------------------------------------------------------------- */
 
 static bool backward_reaches(const struct ft_session *session, size_t l) {
     return session->lowest < ft_model_point(l + 1, FT_POINT_NORM1);
@@ -52,10 +52,12 @@ static void lay_layers(struct ft_session *session, struct ft_layout *layout) {
     struct ft_activations shared = {0};
     size_t T = session->limits.tokens, P = session->limits.supervised, layers = session->model->config.layers;
     session->layers = ft_layout_take(layout, layers, sizeof *session->layers);
-    if (!backward_reaches(session, 0)) ft_pass_lay_activations(layout, session->model, 0, T, P, false, &shared);
+    if (!backward_reaches(session, 0))
+        ft_pass_lay_activations(layout, session->model, 0, T, P, false, &shared);
     for (size_t l = 0; l < layers; l++) {
         struct ft_activations kept = shared;
-        if (backward_reaches(session, l)) ft_pass_lay_activations(layout, session->model, l, T, P, true, &kept);
+        if (backward_reaches(session, l))
+            ft_pass_lay_activations(layout, session->model, l, T, P, true, &kept);
         if (session->layers) session->layers[l] = kept;
     }
 }
@@ -123,8 +125,8 @@ static void lay(struct ft_session *session, struct ft_layout *layout, struct ft_
     size_t mark = 0;
     lay_layers(session, layout);
     size->activations = lap(layout, &mark);
-    ft_pass_lay_workspace(layout, session->exec, session->model, limits->tokens, limits->supervised, limits->longest,
-                          limits->train, &session->pass.work);
+    ft_pass_lay_workspace(layout, session->exec, session->model, limits->tokens, limits->supervised,
+                          limits->longest, limits->train, &session->pass.work);
     ft_pass_lay_rotary(layout, session->model, session->positions, &cosine, &sine);
     session->pass.cosine = cosine;
     session->pass.sine = sine;
@@ -142,12 +144,14 @@ static enum ft_status prepare(struct ft_session *session, const struct ft_model 
                               const struct ft_session_limits *limits, struct ft_error *error) {
     struct ft_session_limits l = *limits;
     if (!l.tokens || !l.documents || l.tokens > UINT32_MAX || l.documents > UINT32_MAX)
-        return ft_fail(error, FT_LIMIT, "a session needs between 1 and 2^32 - 1 tokens and documents in a batch");
+        return ft_fail(error, FT_LIMIT,
+                       "a session needs between 1 and 2^32 - 1 tokens and documents in a batch");
     if (!l.supervised || l.supervised > l.tokens) l.supervised = l.tokens;
     if (!l.longest || l.longest > l.tokens) l.longest = l.tokens;
     if (l.documents > l.tokens) l.documents = l.tokens;
     /* the layout code takes the model and exec as they are; what a plan does with them changes nothing */
-    *session = (struct ft_session){.model = (struct ft_model *)model, .exec = exec, .limits = l, .lowest = SIZE_MAX};
+    *session =
+        (struct ft_session){.model = (struct ft_model *)model, .exec = exec, .limits = l, .lowest = SIZE_MAX};
     session->pass.exec = exec;
     session->pass.model = model;
     session->pass.layers = model->layers;
@@ -156,15 +160,17 @@ static enum ft_status prepare(struct ft_session *session, const struct ft_model 
     return FT_OK;
 }
 
-enum ft_status ft_session_plan(const struct ft_model *model, struct ft_exec *exec, const struct ft_session_limits *limits,
-                               struct ft_session_size *size, struct ft_error *error) {
+enum ft_status ft_session_plan(const struct ft_model *model, struct ft_exec *exec,
+                               const struct ft_session_limits *limits, struct ft_session_size *size,
+                               struct ft_error *error) {
     struct ft_session session;
     struct ft_layout layout = {0};
     enum ft_status status = prepare(&session, model, exec, limits, error);
     if (status) return status;
     lay(&session, &layout, size);
     if (layout.bytes == SIZE_MAX)
-        return ft_fail(error, FT_LIMIT, "the working memory for %zu tokens does not fit into an address space",
+        return ft_fail(error, FT_LIMIT,
+                       "the working memory for %zu tokens does not fit into an address space",
                        limits->tokens);
     return FT_OK;
 }
@@ -195,7 +201,7 @@ void ft_session_free(struct ft_session *session) {
     free(session);
 }
 
-/* --- a batch becomes rows --------------------------------------------------------------------------------------------- */
+/* --- a batch becomes rows ----------------------------------------------------------------------------- */
 
 /* Which of a document's tokens are rows: those before the last supervised one. */
 static size_t count_rows(const struct ft_batch *batch, size_t d) {
@@ -210,29 +216,33 @@ static enum ft_status check_document(const struct ft_session *session, const str
         return ft_fail(error, FT_USAGE, "document %zu of a batch ends before it starts", d);
     for (size_t i = batch->start[d]; i < batch->start[d + 1]; i++) {
         if (batch->ids[i] >= session->model->config.vocab)
-            return ft_fail(error, FT_USAGE, "document %zu of a batch: token %u is not below the vocabulary's size %zu", d,
+            return ft_fail(error, FT_USAGE,
+                           "document %zu of a batch: token %u is not below the vocabulary's size %zu", d,
                            batch->ids[i], session->model->config.vocab);
         float weight = batch->weights[i];
         if (!(weight >= 0 && isfinite(weight)) || (i == batch->start[d] && weight != 0))
-            return ft_fail(error, FT_USAGE, "document %zu of a batch: token %zu cannot have the loss weight %g", d,
+            return ft_fail(error, FT_USAGE,
+                           "document %zu of a batch: token %zu cannot have the loss weight %g", d,
                            i - batch->start[d], (double)weight);
     }
     return FT_OK;
 }
 
 /* Appends document d's rows and its supervised tokens. */
-static enum ft_status add_document(struct ft_session *session, const struct ft_batch *batch, size_t d, struct ft_error *error) {
+static enum ft_status add_document(struct ft_session *session, const struct ft_batch *batch, size_t d,
+                                   struct ft_error *error) {
     struct ft_pass *pass = &session->pass;
     const struct ft_session_limits *limits = &session->limits;
     size_t rows = count_rows(batch, d), first = batch->start[d];
     if (rows == 0) return FT_OK;
     if (rows > session->positions)
-        return ft_fail(error, FT_USAGE, "document %zu of a batch has %zu tokens, more than %s of %zu", d, rows + 1,
+        return ft_fail(error, FT_USAGE, "document %zu of a batch has %zu tokens, more than %s of %zu", d,
+                       rows + 1,
                        session->positions < limits->longest ? "the model's positions" : "the session's limit",
                        session->positions);
     if (rows > limits->tokens - pass->rows || pass->documents == limits->documents)
-        return ft_fail(error, FT_USAGE, "a batch exceeds the session's %zu tokens or %zu documents", limits->tokens,
-                       limits->documents);
+        return ft_fail(error, FT_USAGE, "a batch exceeds the session's %zu tokens or %zu documents",
+                       limits->tokens, limits->documents);
     size_t key_row = pass->rows, query_row = pass->selected;
     for (size_t i = 0; i < rows; i++) {
         size_t row = pass->rows++, p = pass->selected;
@@ -240,7 +250,8 @@ static enum ft_status add_document(struct ft_session *session, const struct ft_b
         session->position[row] = (uint32_t)i;
         if (!(batch->weights[first + i + 1] > 0)) continue;
         if (p == limits->supervised)
-            return ft_fail(error, FT_USAGE, "a batch exceeds the session's %zu supervised tokens", limits->supervised);
+            return ft_fail(error, FT_USAGE, "a batch exceeds the session's %zu supervised tokens",
+                           limits->supervised);
         session->select[p] = (uint32_t)row;
         session->select_position[p] = (uint32_t)i;
         session->target[p] = batch->ids[first + i + 1];
@@ -248,16 +259,19 @@ static enum ft_status add_document(struct ft_session *session, const struct ft_b
         pass->selected++;
     }
     session->origin[pass->documents] = (uint32_t)d;
-    session->document[pass->documents] =
-        (struct ft_attention_document){.key_row = key_row, .key_count = rows, .query_row = key_row, .query_count = rows};
+    session->document[pass->documents] = (struct ft_attention_document){
+        .key_row = key_row, .key_count = rows, .query_row = key_row, .query_count = rows};
     session->select_document[pass->documents++] =
-        (struct ft_attention_document){.key_row = key_row, .key_count = rows, .query_row = query_row,
+        (struct ft_attention_document){.key_row = key_row,
+                                       .key_count = rows,
+                                       .query_row = query_row,
                                        .query_count = pass->selected - query_row,
                                        .query_position = session->select_position + query_row};
     return FT_OK;
 }
 
-static enum ft_status take_batch(struct ft_session *session, const struct ft_batch *batch, struct ft_error *error) {
+static enum ft_status take_batch(struct ft_session *session, const struct ft_batch *batch,
+                                 struct ft_error *error) {
     struct ft_pass *pass = &session->pass;
     pass->rows = pass->selected = pass->documents = 0;
     pass->ids = session->ids;
@@ -274,23 +288,25 @@ static enum ft_status take_batch(struct ft_session *session, const struct ft_bat
     return FT_OK;
 }
 
-/* --- forward ------------------------------------------------------------------------------------------------------------ */
+/* --- forward ------------------------------------------------------------------------------------------ */
 
 static void forward(struct ft_session *session) {
     const struct ft_pass *pass = &session->pass;
     size_t layers = session->model->config.layers;
     ft_pass_embed(pass, session->layers[0].x);
     for (size_t l = 0; l < layers; l++)
-        ft_pass_layer_forward(pass, l, &session->layers[l], l + 1 < layers ? session->layers[l + 1].x : session->x_final);
-    ft_norm_forward(pass, &session->model->final_norm, pass->selected, session->x_final, session->n_final, session->mean,
-                    session->rstd);
+        ft_pass_layer_forward(pass, l, &session->layers[l],
+                              l + 1 < layers ? session->layers[l + 1].x : session->x_final);
+    ft_norm_forward(pass, &session->model->final_norm, pass->selected, session->x_final, session->n_final,
+                    session->mean, session->rstd);
 }
 
 /* Logits of supervised tokens [first, first + rows). */
 static void head_forward(struct ft_session *session, size_t first, size_t rows) {
     struct ft_slice head = session->model->head;
     const float *n = session->n_final + first * session->model->config.hidden;
-    if (ft_module_adapted(head.module)) ft_module_project(session->exec, head.module, rows, n, session->u_head);
+    if (ft_module_adapted(head.module))
+        ft_module_project(session->exec, head.module, rows, n, session->u_head);
     ft_linear_forward(session->exec, head, rows, n, session->u_head, NULL, session->logits);
 }
 
@@ -298,7 +314,8 @@ static void head_forward(struct ft_session *session, size_t first, size_t rows) 
 static void head_backward(struct ft_session *session, size_t first, size_t rows) {
     struct ft_exec *exec = session->exec;
     struct ft_slice head = session->model->head;
-    size_t C = session->model->config.hidden, head_point = ft_model_point(session->model->config.layers, FT_POINT_NORM1) + 1;
+    size_t C = session->model->config.hidden,
+           head_point = ft_model_point(session->model->config.layers, FT_POINT_NORM1) + 1;
     const float *n = session->n_final + first * C, *d_logits = session->logits;
     float *dn = session->lowest < head_point ? session->d_final + first * C : NULL;
     if (dn) ft_linear_backward_input(exec, head, rows, d_logits, false, dn);
@@ -318,7 +335,8 @@ static void run_head(struct ft_session *session, bool backward) {
         uint32_t *predicted = session->predicted + first;
         head_forward(session, first, rows);
         if (backward) {
-            ft_cross_entropy(session->exec, rows, V, session->logits, V, target, session->scaled + first, loss, predicted);
+            ft_cross_entropy(session->exec, rows, V, session->logits, V, target, session->scaled + first,
+                             loss, predicted);
             head_backward(session, first, rows);
         } else {
             ft_cross_entropy_loss(session->exec, rows, V, session->logits, V, target, loss, predicted);
@@ -326,13 +344,15 @@ static void run_head(struct ft_session *session, bool backward) {
     }
 }
 
-static enum ft_status sum_losses(const struct ft_session *session, struct ft_loss_sum *sum, struct ft_error *error) {
+static enum ft_status sum_losses(const struct ft_session *session, struct ft_loss_sum *sum,
+                                 struct ft_error *error) {
     size_t document = 0;
     for (size_t p = 0; p < session->pass.selected; p++) {
         const struct ft_attention_document *selected = session->select_document;
         while (p >= selected[document].query_row + selected[document].query_count) document++;
         if (!isfinite(session->loss[p]))
-            return ft_fail(error, FT_NONFINITE, "the loss of token %u of document %u of a batch is not finite",
+            return ft_fail(error, FT_NONFINITE,
+                           "the loss of token %u of document %u of a batch is not finite",
                            session->select_position[p] + 1, session->origin[document]);
         if (!sum) continue;
         sum->loss += (double)session->weight[p] * (double)session->loss[p];
@@ -357,7 +377,7 @@ enum ft_status ft_session_evaluate(struct ft_session *session, const struct ft_b
     return FT_OK;
 }
 
-/* --- backward ----------------------------------------------------------------------------------------------------------- */
+/* --- backward ----------------------------------------------------------------------------------------- */
 
 /* The batch's tokens as slots, new ones given out in order of appearance. */
 static void assign_slots(struct ft_session *session) {
@@ -386,7 +406,8 @@ static void embedding_backward(struct ft_session *session) {
     }
     ft_embed_backward(pass->exec, pass->rows, model->config.hidden, rows, d, 1, table);
     if (model->position)
-        ft_embed_backward(pass->exec, pass->rows, model->config.hidden, pass->position, d, 1, model->position->grad);
+        ft_embed_backward(pass->exec, pass->rows, model->config.hidden, pass->position, d, 1,
+                          model->position->grad);
 }
 
 static void backward(struct ft_session *session) {
@@ -394,8 +415,8 @@ static void backward(struct ft_session *session) {
     size_t layers = session->model->config.layers, final = ft_model_point(layers, FT_POINT_NORM1);
     if (session->lowest > final) return;
     float *d = ft_pass_selects(pass, layers - 1) ? pass->work.d_select : pass->work.d;
-    ft_norm_backward(pass, &session->model->final_norm, pass->selected, session->x_final, session->mean, session->rstd,
-                     session->d_final, NULL, d);
+    ft_norm_backward(pass, &session->model->final_norm, pass->selected, session->x_final, session->mean,
+                     session->rstd, session->d_final, NULL, d);
     for (size_t l = layers; l-- > 0 && backward_reaches(session, l);)
         ft_pass_layer_backward(pass, l, session->lowest, &session->layers[l]);
     if (session->lowest == 0) embedding_backward(session);
@@ -413,7 +434,8 @@ enum ft_status ft_session_step(struct ft_session *session, const struct ft_batch
     assert(session->limits.train);
     enum ft_status status = take_batch(session, batch, error);
     if (status || session->pass.selected == 0) return status;
-    for (size_t p = 0; p < session->pass.selected; p++) session->scaled[p] = session->weight[p] * inv_weight_sum;
+    for (size_t p = 0; p < session->pass.selected; p++)
+        session->scaled[p] = session->weight[p] * inv_weight_sum;
     forward(session);
     run_head(session, true);
     status = sum_losses(session, sum, error);

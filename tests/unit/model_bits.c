@@ -47,9 +47,11 @@ static struct ft_model *open_model(const char *name, int method) {
     struct ft_model *model = NULL;
     struct ft_error error;
     struct ft_lora_spec spec = {.rank = 3, .alpha = 5, .seed = 3};
-    snprintf(path, sizeof path, "%.*stests/oracle/fixtures/%s", slash ? (int)(slash - __FILE__) : 0, __FILE__, name);
+    snprintf(path, sizeof path, "%.*stests/oracle/fixtures/%s", slash ? (int)(slash - __FILE__) : 0, __FILE__,
+             name);
     if (ft_model_open(&model, path, &error)) return NULL;
-    enum ft_status status = method == FULL ? ft_model_train_full(model, &error) : ft_lora_attach(model, &spec, &error);
+    enum ft_status status =
+        method == FULL ? ft_model_train_full(model, &error) : ft_lora_attach(model, &spec, &error);
     size_t count;
     struct ft_parameter *const *trained = ft_model_trained(model, &count);
     for (size_t i = 0; method == LORA && i < count; i++) /* B is zero at first, which would hide A */
@@ -58,10 +60,12 @@ static struct ft_model *open_model(const char *name, int method) {
 }
 
 /* Gradients of one step cut into micro-batches of `micro` documents. */
-static void step_digest(struct ft_model *model, struct ft_exec *exec, size_t micro, size_t supervised, char hex[FT_SHA256_HEX]) {
+static void step_digest(struct ft_model *model, struct ft_exec *exec, size_t micro, size_t supervised,
+                        char hex[FT_SHA256_HEX]) {
     struct ft_error error;
     struct ft_session *session = NULL;
-    struct ft_session_limits limits = {.tokens = TOKENS_MAX, .documents = DOCUMENTS, .supervised = supervised, .train = true};
+    struct ft_session_limits limits = {
+        .tokens = TOKENS_MAX, .documents = DOCUMENTS, .supervised = supervised, .train = true};
     struct ft_loss_sum sum = {0};
     unsigned char digest[FT_SHA256_SIZE];
     struct ft_sha256 hash;
@@ -78,7 +82,8 @@ static void step_digest(struct ft_model *model, struct ft_exec *exec, size_t mic
     size_t count;
     struct ft_parameter *const *trained = ft_model_trained(model, &count);
     ft_sha256_init(&hash);
-    for (size_t i = 0; i < count; i++) ft_sha256_update(&hash, trained[i]->grad, trained[i]->elements * sizeof(float));
+    for (size_t i = 0; i < count; i++)
+        ft_sha256_update(&hash, trained[i]->grad, trained[i]->elements * sizeof(float));
     ft_sha256_update(&hash, &sum.loss, sizeof sum.loss);
     ft_sha256_final(&hash, digest);
     ft_hex(digest, FT_SHA256_SIZE, hex);
@@ -106,13 +111,16 @@ static void test_steps(const char *name, int method, const char *digest) {
     for (int isa = FT_ISA_SCALAR; isa < FT_ISA_COUNT; isa++) {
         for (unsigned threads = 1; threads <= 3; threads++) {
             struct ft_exec *exec;
-            if (!ft_isa_available((enum ft_isa)isa) || ft_exec_new_isa(&exec, threads, (enum ft_isa)isa, NULL)) continue;
+            if (!ft_isa_available((enum ft_isa)isa) ||
+                ft_exec_new_isa(&exec, threads, (enum ft_isa)isa, NULL))
+                continue;
             step_digest(model, exec, threads == 1 ? DOCUMENTS : threads, 0, hex);
             ok(strncmp(hex, digest, 16) == 0, "%s, %s: %s, %u threads: the golden digest %.16s", name, what,
                ft_isa_name((enum ft_isa)isa), threads, hex);
             if (threads == 2) {
                 step_digest(model, exec, 1, 24, hex);
-                ok(strncmp(hex, digest, 16) == 0, "%s, %s: %s, one document at a time, a smaller head: the same", name, what,
+                ok(strncmp(hex, digest, 16) == 0,
+                   "%s, %s: %s, one document at a time, a smaller head: the same", name, what,
                    ft_isa_name((enum ft_isa)isa));
             }
             ft_exec_free(exec);
@@ -130,7 +138,9 @@ static void test_packing(const char *name, struct ft_exec *exec) {
     uint32_t predicted[TOKENS_MAX];
     struct ft_error error = {0};
     struct ft_loss_sum sum = {0};
-    if (!ok(model && !ft_session_new(&session, model, exec, &limits, &error), "%s: a session to evaluate", name)) return;
+    if (!ok(model && !ft_session_new(&session, model, exec, &limits, &error), "%s: a session to evaluate",
+            name))
+        return;
     struct ft_batch batch = documents(0, DOCUMENTS);
     enum ft_status status = ft_session_evaluate(session, &batch, packed, predicted, &sum, &error);
     size_t total = (size_t)sum.tokens;
@@ -167,7 +177,8 @@ static uint64_t decode_digest(struct ft_model *model, struct ft_exec *exec, size
     status = ft_decoder_feed(decoder, piece, 1, logits, &error);
     if (status != FT_USAGE) digest = 0; /* full */
     ft_decoder_truncate(decoder, slots - 1, 23);
-    if (ft_decoder_feed(decoder, piece, 1, logits, &error) || ft_xxh3(logits, 67 * sizeof *logits) != digest) digest = 0;
+    if (ft_decoder_feed(decoder, piece, 1, logits, &error) || ft_xxh3(logits, 67 * sizeof *logits) != digest)
+        digest = 0;
     ft_decoder_free(decoder);
     return digest;
 }

@@ -22,7 +22,8 @@ static struct ft_exec *exec;
 static const char *fixture(const char *name) {
     static char path[600];
     const char *slash = strstr(__FILE__, "tests/");
-    snprintf(path, sizeof path, "%.*stests/oracle/fixtures/%s", slash ? (int)(slash - __FILE__) : 0, __FILE__, name);
+    snprintf(path, sizeof path, "%.*stests/oracle/fixtures/%s", slash ? (int)(slash - __FILE__) : 0, __FILE__,
+             name);
     return path;
 }
 
@@ -34,10 +35,11 @@ static const char *at(const char *name) {
     return path[turn];
 }
 
-/* --- config.json ---------------------------------------------------------------------------------------------------------- */
+/* --- config.json -------------------------------------------------------------------------------------- */
 
-#define LLAMA                                                                                                              \
-    "\"model_type\":\"llama\",\"vocab_size\":16,\"hidden_size\":8,\"intermediate_size\":12,\"num_hidden_layers\":1,"       \
+#define LLAMA                                                                                                \
+    "\"model_type\":\"llama\",\"vocab_size\":16,\"hidden_size\":8,\"intermediate_size\":12,\"num_hidden_"    \
+    "layers\":1,"                                                                                            \
     "\"num_attention_heads\":2"
 
 static void refuse_config(const char *text, enum ft_status want, const char *names, const char *what) {
@@ -54,32 +56,42 @@ static void test_config(void) {
     struct ft_error error;
     const char *good = "{" LLAMA ",\"eos_token_id\":[2,3],\"head_dim\":null,\"rope_scaling\":null}";
     (void)ft_write_file(at("config.json"), good, strlen(good), 0, NULL);
-    ok(!ft_config_read(&config, scratch, &error) && config.kv_heads == 2 && config.head_dim == 4 && config.eos_count == 2 &&
-           !config.has_bos && config.rope_theta == 10000,
+    ok(!ft_config_read(&config, scratch, &error) && config.kv_heads == 2 && config.head_dim == 4 &&
+           config.eos_count == 2 && !config.has_bos && config.rope_theta == 10000,
        "config.json: defaults, null, several ends, by directory");
     refuse_config("[]", FT_FORMAT, "object", "not an object");
     refuse_config("{}", FT_FORMAT, "model_type", "no model_type");
     refuse_config("{\"model_type\":\"mamba\"}", FT_UNSUPPORTED, "mamba", "another model_type");
     refuse_config("{\"model_type\":\"llama\",\"vocab_size\":16}", FT_FORMAT, "hidden_size", "no hidden_size");
-    refuse_config("{" LLAMA ",\"num_key_value_heads\":3}", FT_FORMAT, "2 query heads", "heads that do not divide");
+    refuse_config("{" LLAMA ",\"num_key_value_heads\":3}", FT_FORMAT, "2 query heads",
+                  "heads that do not divide");
     refuse_config("{" LLAMA ",\"num_key_value_heads\":0}", FT_FORMAT, "num_key_value_heads", "no heads");
     refuse_config("{" LLAMA ",\"head_dim\":3}", FT_FORMAT, "even", "an odd head");
     refuse_config("{" LLAMA ",\"head_dim\":1048576}", FT_LIMIT, "wide", "a head too wide");
     refuse_config("{" LLAMA ",\"hidden_act\":\"mish\"}", FT_UNSUPPORTED, "mish", "another activation");
-    refuse_config("{" LLAMA ",\"rope_scaling\":{\"rope_type\":\"warp\"}}", FT_UNSUPPORTED, "warp", "another rope");
-    refuse_config("{" LLAMA ",\"rope_parameters\":{\"rope_theta\":-1}}", FT_FORMAT, "rope_theta", "a negative theta");
+    refuse_config("{" LLAMA ",\"rope_scaling\":{\"rope_type\":\"warp\"}}", FT_UNSUPPORTED, "warp",
+                  "another rope");
+    refuse_config("{" LLAMA ",\"rope_interleaved\":true}", FT_UNSUPPORTED, "rope_interleaved",
+                  "another layout");
+    refuse_config("{" LLAMA ",\"partial_rotary_factor\":0.5}", FT_UNSUPPORTED, "0.5", "half a rope");
+    refuse_config("{" LLAMA ",\"rope_parameters\":{\"rope_theta\":-1}}", FT_FORMAT, "rope_theta",
+                  "a negative theta");
     refuse_config("{" LLAMA ",\"rms_norm_eps\":0}", FT_FORMAT, "rms_norm_eps", "an eps of 0");
-    refuse_config("{" LLAMA ",\"eos_token_id\":16}", FT_FORMAT, "eos_token_id", "an end outside the vocabulary");
+    refuse_config("{" LLAMA ",\"eos_token_id\":16}", FT_FORMAT, "eos_token_id",
+                  "an end outside the vocabulary");
     refuse_config("{" LLAMA ",\"torch_dtype\":\"int8\"}", FT_UNSUPPORTED, "int8", "another element type");
     refuse_config("{" LLAMA ",\"quantization_config\":{}}", FT_UNSUPPORTED, "quantized", "quantized weights");
-    refuse_config("{" LLAMA ",\"tie_word_embeddings\":1}", FT_FORMAT, "tie_word_embeddings", "a number for a boolean");
-    refuse_config("{\"model_type\":\"gpt2\",\"vocab_size\":1000000000}", FT_FORMAT, "vocab_size", "a huge vocabulary");
-    refuse_config("{\"model_type\":\"gpt2\",\"vocab_size\":9,\"n_embd\":10,\"n_head\":3}", FT_FORMAT, "n_head", "GPT-2 heads");
-    refuse_config("{\"model_type\":\"gpt2\",\"vocab_size\":9,\"scale_attn_by_inverse_layer_idx\":true}", FT_UNSUPPORTED,
-                  "scale_attn_by_inverse_layer_idx", "an option of GPT-2");
+    refuse_config("{" LLAMA ",\"tie_word_embeddings\":1}", FT_FORMAT, "tie_word_embeddings",
+                  "a number for a boolean");
+    refuse_config("{\"model_type\":\"gpt2\",\"vocab_size\":1000000000}", FT_FORMAT, "vocab_size",
+                  "a huge vocabulary");
+    refuse_config("{\"model_type\":\"gpt2\",\"vocab_size\":9,\"n_embd\":10,\"n_head\":3}", FT_FORMAT,
+                  "n_head", "GPT-2 heads");
+    refuse_config("{\"model_type\":\"gpt2\",\"vocab_size\":9,\"scale_attn_by_inverse_layer_idx\":true}",
+                  FT_UNSUPPORTED, "scale_attn_by_inverse_layer_idx", "an option of GPT-2");
 }
 
-/* --- tensors -------------------------------------------------------------------------------------------------------------- */
+/* --- tensors ------------------------------------------------------------------------------------------ */
 
 enum change { NONE, MISSING, EXTRA, BUFFER, SHAPE, TIED_COPY, TIED_OTHER, NOT_A_NUMBER, NO_PREFIX };
 
@@ -102,15 +114,18 @@ static void write_model(const char *name, enum change change) {
         bool norm = strstr(p->name, "norm.weight") || strstr(p->name, "ln_f.weight");
         if (change == MISSING && norm) continue;
         if (change == NOT_A_NUMBER && norm) p->value[3] = NAN;
-        out[kept] = (struct ft_tensor_out){.name = p->name, .dtype = FT_F32, .rank = p->rank, .data = p->value};
+        out[kept] =
+            (struct ft_tensor_out){.name = p->name, .dtype = FT_F32, .rank = p->rank, .data = p->value};
         if (change == NO_PREFIX) out[kept].name = strchr(p->name, '.') + 1;
         if (p->rank == 2) out[kept].shape[0] = p->rows;
         out[kept].shape[p->rank - 1] = p->cols;
-        if (change == SHAPE && norm) out[kept].rank = 2, out[kept].shape[1] = out[kept].shape[0], out[kept].shape[0] = 1;
+        if (change == SHAPE && norm)
+            out[kept].rank = 2, out[kept].shape[1] = out[kept].shape[0], out[kept].shape[0] = 1;
         kept++;
     }
     struct ft_parameter *first = parameters[0];
-    struct ft_tensor_out more = {.dtype = FT_F32, .rank = 1, .shape = {first->elements}, .data = first->value};
+    struct ft_tensor_out more = {
+        .dtype = FT_F32, .rank = 1, .shape = {first->elements}, .data = first->value};
     if (change == EXTRA) more.name = "surplus";
     if (change == BUFFER) more.name = "model.layers.0.self_attn.rotary_emb.inv_freq";
     if (change == TIED_COPY || change == TIED_OTHER) {
@@ -125,21 +140,23 @@ static void write_model(const char *name, enum change change) {
     ft_model_free(model);
 }
 
-static void open_changed(const char *name, enum change change, enum ft_status want, const char *names, const char *what) {
+static void open_changed(const char *name, enum change change, enum ft_status want, const char *names,
+                         const char *what) {
     struct ft_model *model = NULL;
     struct ft_error error = {0};
     write_model(name, change);
     enum ft_status status = ft_model_open(&model, scratch, &error);
     if (!status) status = ft_model_check_finite(exec, model, &error);
-    ok(status == want && (status == FT_OK || strstr(error.message, names)), "tensors: %s%s%s", what, status ? ": " : "",
-       error.message);
+    ok(status == want && (status == FT_OK || strstr(error.message, names)), "tensors: %s%s%s", what,
+       status ? ": " : "", error.message);
     ft_model_free(model);
 }
 
 static void test_tensors(void) {
     struct ft_model *model;
     struct ft_error error;
-    ok(ft_model_open(&model, at("nowhere"), &error) == FT_IO && !model, "a model that is not there: %s", error.message);
+    ok(ft_model_open(&model, at("nowhere"), &error) == FT_IO && !model, "a model that is not there: %s",
+       error.message);
     open_changed("llama", NONE, FT_OK, "", "as they should be");
     open_changed("llama", MISSING, FT_FORMAT, "norm.weight", "one is missing");
     open_changed("llama", EXTRA, FT_FORMAT, "surplus", "one too many");
@@ -151,11 +168,12 @@ static void test_tensors(void) {
     open_changed("gpt2", NO_PREFIX, FT_OK, "", "GPT-2 without the prefix");
 }
 
-/* --- writing and reading back ----------------------------------------------------------------------------------------------- */
+/* --- writing and reading back ------------------------------------------------------------------------- */
 
 static bool same_parameters(const struct ft_model *a, const struct ft_model *b) {
     size_t count, other;
-    struct ft_parameter *const *x = ft_model_parameters(a, &count), *const *y = ft_model_parameters(b, &other);
+    struct ft_parameter *const *x = ft_model_parameters(a, &count), *const *y =
+                                                                        ft_model_parameters(b, &other);
     bool same = count == other;
     for (size_t i = 0; same && i < count; i++) {
         struct ft_operand p = ft_parameter_operand(x[i]), q = ft_parameter_operand(y[i]);
@@ -177,8 +195,10 @@ static void test_save(const char *name) {
     ok(good && same_parameters(model, again), "%s: a saved model reads back%s", name, error.message);
     ft_model_free(again);
     again = NULL;
-    good = good && !ft_model_train_full(model, &error) && !ft_model_save(exec, model, &save, at("b.safetensors"), second, &error);
-    ok(good && strcmp(first, second) == 0, "%s: binary32 masters go back to the file's type unchanged%s", name, error.message);
+    good = good && !ft_model_train_full(model, &error) &&
+           !ft_model_save(exec, model, &save, at("b.safetensors"), second, &error);
+    ok(good && strcmp(first, second) == 0, "%s: binary32 masters go back to the file's type unchanged%s",
+       name, error.message);
     size_t count;
     ft_model_trained(model, &count)[0]->value[0] = 3e38f;
     save.dtype = FT_SAVE_F16;
@@ -194,7 +214,8 @@ static bool logits_of(struct ft_model *model, float *logits) {
     struct ft_decoder *decoder = NULL;
     struct ft_decoder_limits limits = {.sequences = 1, .length = 8, .feed = 8};
     struct ft_decoder_piece piece = {0, ids, 5};
-    bool good = !ft_decoder_new(&decoder, model, exec, &limits, NULL) && !ft_decoder_feed(decoder, &piece, 1, logits, NULL);
+    bool good = !ft_decoder_new(&decoder, model, exec, &limits, NULL) &&
+                !ft_decoder_feed(decoder, &piece, 1, logits, NULL);
     ft_decoder_free(decoder);
     return good;
 }
@@ -214,8 +235,10 @@ static void test_adapter(const char *lora) {
     snprintf(adapter, sizeof adapter, "%s/adapter", fixture(lora));
     bool good = !ft_model_open(&again, fixture(lora), &error) && logits_of(again, plain);
     ft_model_free(again);
-    good = good && !ft_model_open(&model, fixture(lora), &error) && !ft_lora_load(model, adapter, false, base, &error);
-    ok(good && base[0] == '\0' && logits_of(model, adapted), "%s: an adapter of PEFT's loads%s", lora, error.message);
+    good = good && !ft_model_open(&model, fixture(lora), &error) &&
+           !ft_lora_load(model, adapter, false, base, &error);
+    ok(good && base[0] == '\0' && logits_of(model, adapted), "%s: an adapter of PEFT's loads%s", lora,
+       error.message);
     ok(largest_difference(plain, adapted, 67) > 1e-3, "%s: and changes the logits", lora);
 
     char names[65];
@@ -223,8 +246,8 @@ static void test_adapter(const char *lora) {
     names[64] = '\0';
     good = !ft_lora_save(model, scratch, "base", names, 0, digest, &error);
     again = NULL;
-    good = good && !ft_model_open(&again, fixture(lora), &error) && !ft_lora_load(again, scratch, true, base, &error) &&
-           logits_of(again, loaded);
+    good = good && !ft_model_open(&again, fixture(lora), &error) &&
+           !ft_lora_load(again, scratch, true, base, &error) && logits_of(again, loaded);
     ok(good && strcmp(base, names) == 0 && memcmp(adapted, loaded, sizeof adapted) == 0,
        "%s: saved, it reads back to the bit and names its base%s", lora, error.message);
     ok(!ft_lora_save(again, scratch, "base", names, 0, repeated, &error) && strcmp(digest, repeated) == 0,
@@ -236,7 +259,8 @@ static void test_adapter(const char *lora) {
     good = !ft_model_save(exec, model, &save, at("model.safetensors"), NULL, &error) &&
            !ft_model_open(&again, scratch, &error) && logits_of(again, fused);
     double difference = largest_difference(adapted, fused, 67);
-    ok(good && difference < 1e-5, "%s: fused, the model gives the same logits (%.2g)%s", lora, difference, error.message);
+    ok(good && difference < 1e-5, "%s: fused, the model gives the same logits (%.2g)%s", lora, difference,
+       error.message);
     ft_model_free(again);
     ft_model_free(model);
 }
@@ -267,7 +291,8 @@ static void refuse_adapter(const char *key, const char *value, enum ft_status wa
     enum ft_status status = good ? ft_lora_load(model, scratch, false, NULL, &error) : FT_OK;
     size_t count = 0;
     (void)ft_lora_parameters(model, &count);
-    ok(status == want && strstr(error.message, names) && count == 0, "adapter: %s %s: %s", key, value, error.message);
+    ok(status == want && strstr(error.message, names) && count == 0, "adapter: %s %s: %s", key, value,
+       error.message);
     ft_buffer_release(&changed);
     ft_buffer_release(&text);
     ft_model_free(model);
@@ -290,22 +315,24 @@ static void test_adapter_errors(void) {
     static const char *const wrong[] = {"qproj"};
     struct ft_lora_spec spec = {.rank = 2, .alpha = 4, .targets = wrong, .target_count = 1};
     if (ft_model_open(&model, fixture("llama"), &error)) return;
-    ok(ft_lora_attach(model, &spec, &error) == FT_USAGE && strstr(error.message, "q_proj"), "a target that is none: %s",
-       error.message);
+    ok(ft_lora_attach(model, &spec, &error) == FT_USAGE && strstr(error.message, "q_proj"),
+       "a target that is none: %s", error.message);
     spec = (struct ft_lora_spec){.rank = 2, .alpha = 4};
-    ok(!ft_lora_attach(model, &spec, &error) && ft_lora_attach(model, &spec, &error) == FT_USAGE, "two adapters: %s",
-       error.message);
+    ok(!ft_lora_attach(model, &spec, &error) && ft_lora_attach(model, &spec, &error) == FT_USAGE,
+       "two adapters: %s", error.message);
     ft_model_free(model);
 }
 
-/* --- batches ------------------------------------------------------------------------------------------------------------- */
+/* --- batches ------------------------------------------------------------------------------------------ */
 
 static void test_batches(void) {
     struct ft_model *model = NULL;
     struct ft_session *session = NULL;
     struct ft_error error = {0};
     struct ft_session_limits limits = {.tokens = 30, .documents = 2, .supervised = 20};
-    if (ft_model_open(&model, fixture("llama"), &error) || ft_session_new(&session, model, exec, &limits, &error)) return;
+    if (ft_model_open(&model, fixture("llama"), &error) ||
+        ft_session_new(&session, model, exec, &limits, &error))
+        return;
     uint32_t ids[64] = {0};
     float weights[64], loss[64];
     for (size_t i = 0; i < 64; i++) weights[i] = 1;
@@ -314,28 +341,34 @@ static void test_batches(void) {
     struct ft_batch batch = {.documents = 1, .start = start, .ids = ids, .weights = weights};
     struct ft_loss_sum sum = {0};
     start[1] = 1;
-    ok(!ft_session_evaluate(session, &batch, loss, NULL, &sum, &error) && sum.tokens == 0, "one token: nothing to predict");
+    ok(!ft_session_evaluate(session, &batch, loss, NULL, &sum, &error) && sum.tokens == 0,
+       "one token: nothing to predict");
     start[1] = 20;
-    ok(!ft_session_evaluate(session, &batch, loss, NULL, &sum, &error) && sum.tokens == 19, "19 of 20 tokens are predicted");
+    ok(!ft_session_evaluate(session, &batch, loss, NULL, &sum, &error) && sum.tokens == 19,
+       "19 of 20 tokens are predicted");
     start[1] = 22;
-    ok(ft_session_evaluate(session, &batch, loss, NULL, &sum, &error) == FT_USAGE, "too many: %s", error.message);
+    ok(ft_session_evaluate(session, &batch, loss, NULL, &sum, &error) == FT_USAGE, "too many: %s",
+       error.message);
     start[1] = 26;
-    ok(ft_session_evaluate(session, &batch, loss, NULL, &sum, &error) == FT_USAGE && strstr(error.message, "positions"),
+    ok(ft_session_evaluate(session, &batch, loss, NULL, &sum, &error) == FT_USAGE &&
+           strstr(error.message, "positions"),
        "a document beyond the positions: %s", error.message);
     start[1] = 4;
     ids[2] = 67;
-    ok(ft_session_evaluate(session, &batch, loss, NULL, &sum, &error) == FT_USAGE && strstr(error.message, "67"),
+    ok(ft_session_evaluate(session, &batch, loss, NULL, &sum, &error) == FT_USAGE &&
+           strstr(error.message, "67"),
        "a token outside the vocabulary: %s", error.message);
     ids[2] = 0;
     weights[1] = -1;
-    ok(ft_session_evaluate(session, &batch, loss, NULL, &sum, &error) == FT_USAGE, "a negative weight: %s", error.message);
-    weights[1] = NAN;
-    ok(ft_session_evaluate(session, &batch, loss, NULL, &sum, &error) == FT_USAGE, "a weight that is no number: %s",
+    ok(ft_session_evaluate(session, &batch, loss, NULL, &sum, &error) == FT_USAGE, "a negative weight: %s",
        error.message);
+    weights[1] = NAN;
+    ok(ft_session_evaluate(session, &batch, loss, NULL, &sum, &error) == FT_USAGE,
+       "a weight that is no number: %s", error.message);
     weights[1] = 1;
     weights[0] = 1;
-    ok(ft_session_evaluate(session, &batch, loss, NULL, &sum, &error) == FT_USAGE, "a weight on the first token: %s",
-       error.message);
+    ok(ft_session_evaluate(session, &batch, loss, NULL, &sum, &error) == FT_USAGE,
+       "a weight on the first token: %s", error.message);
     ft_session_free(session);
     ft_model_free(model);
 }
@@ -353,16 +386,19 @@ static void test_plan(void) {
            large.activations > small.activations && small.embedding > 0,
        "a plan adds up and grows with the batch");
     limits.tokens = UINT32_MAX;
-    ok(!ft_session_plan(model, exec, &limits, &large, &error) && large.total > (size_t)1 << 40, "a huge plan is a number");
+    ok(!ft_session_plan(model, exec, &limits, &large, &error) && large.total > (size_t)1 << 40,
+       "a huge plan is a number");
     limits.tokens = 0;
-    ok(ft_session_plan(model, exec, &limits, &large, &error) == FT_LIMIT, "an empty one is refused: %s", error.message);
+    ok(ft_session_plan(model, exec, &limits, &large, &error) == FT_LIMIT, "an empty one is refused: %s",
+       error.message);
     ft_model_free(model);
 }
 
 int main(void) {
     const char *tmp = getenv("TMPDIR");
     if (tmp && strlen(tmp) < 200) snprintf(scratch, sizeof scratch, "%s/ft-model-XXXXXX", tmp);
-    if (!ok(mkdtemp(scratch) && !ft_exec_new(&exec, 1, NULL), "scratch directory and kernels")) return tap_done();
+    if (!ok(mkdtemp(scratch) && !ft_exec_new(&exec, 1, NULL), "scratch directory and kernels"))
+        return tap_done();
     test_config();
     test_tensors();
     test_save("llama");
@@ -373,8 +409,8 @@ int main(void) {
     test_batches();
     test_plan();
     ft_exec_free(exec);
-    static const char *const files[] = {"config.json", "model.safetensors", "b.safetensors", "adapter_config.json",
-                                        "adapter_model.safetensors"};
+    static const char *const files[] = {"config.json", "model.safetensors", "b.safetensors",
+                                        "adapter_config.json", "adapter_model.safetensors"};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) (void)unlink(at(files[i]));
     ok(rmdir(scratch) == 0, "nothing else was left behind");
     return tap_done();

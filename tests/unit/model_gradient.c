@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Gradients against central differences of a transformer in binary64 that shares no code with lib/model: every
- * parameter of both families, and LoRA. */
+ * Gradients against central differences of a transformer in binary64 that shares no code with lib/model:
+ * every parameter of both families, and LoRA. */
 #include "../tap/tap.h"
 
 #include "ft/lora.h"
@@ -13,7 +13,7 @@
 
 enum { DOCUMENTS = 3, TOKENS = 24, SAMPLES = 3 };
 
-/* --- the model in binary64: one document at a time, matrices as nested loops ------------------------------------------ */
+/* --- the model in binary64: one document at a time, matrices as nested loops -------------------------- */
 
 struct reference {
     const struct ft_config *config;
@@ -32,7 +32,8 @@ static double *find(const struct reference *r, const char *name) {
     return NULL;
 }
 
-__attribute__((format(printf, 2, 3))) static double *weights(const struct reference *r, const char *format, ...) {
+__attribute__((format(printf, 2, 3))) static double *weights(const struct reference *r, const char *format,
+                                                             ...) {
     char name[256];
     va_list args;
     va_start(args, format);
@@ -42,7 +43,8 @@ __attribute__((format(printf, 2, 3))) static double *weights(const struct refere
 }
 
 /* y = x W^T + b + scale (x A^T) B^T for one row; the module's tensors by name, what is absent left out. */
-static void linear(const struct reference *r, const char *module, bool in_out, size_t in, size_t out, const double *x, double *y) {
+static void linear(const struct reference *r, const char *module, bool in_out, size_t in, size_t out,
+                   const double *x, double *y) {
     const double *w = weights(r, "%s.weight", module), *b = weights(r, "%s.bias", module);
     const double *A = weights(r, "base_model.model.%s.lora_A.weight", module);
     const double *B = weights(r, "base_model.model.%s.lora_B.weight", module);
@@ -183,7 +185,8 @@ static double document_loss(const struct reference *r, const uint32_t *ids, cons
         if (head) linear(r, "lm_head", false, c->hidden, c->vocab, rows[t].n, logits);
         for (size_t v = 0; v < c->vocab; v++) {
             if (!head) logits[v] = 0;
-            for (size_t i = 0; !head && i < c->hidden; i++) logits[v] += rows[t].n[i] * table[v * c->hidden + i];
+            for (size_t i = 0; !head && i < c->hidden; i++)
+                logits[v] += rows[t].n[i] * table[v * c->hidden + i];
             sum += exp(logits[v]);
         }
         target = logits[ids[t + 1]];
@@ -217,7 +220,8 @@ static void copy_parameters(struct reference *r, struct ft_parameter *const *par
 }
 
 static struct reference make_reference(const struct ft_model *model, const struct ft_lora_spec *spec) {
-    struct reference r = {.config = ft_model_config(model), .gpt2 = strcmp(ft_model_config(model)->model_type, "gpt2") == 0};
+    struct reference r = {.config = ft_model_config(model),
+                          .gpt2 = strcmp(ft_model_config(model)->model_type, "gpt2") == 0};
     size_t count;
     struct ft_parameter *const *parameters = ft_model_parameters(model, &count);
     copy_parameters(&r, parameters, count);
@@ -227,12 +231,14 @@ static struct reference make_reference(const struct ft_model *model, const struc
     return r;
 }
 
-/* --- the comparison ----------------------------------------------------------------------------------------------------- */
+/* --- the comparison ----------------------------------------------------------------------------------- */
 
 /* Worst |difference| / (|numeric| + size of the tensor's gradients) over some elements of one parameter. */
-static double worst_element(struct reference *r, const struct ft_batch *batch, const struct ft_parameter *parameter) {
+static double worst_element(struct reference *r, const struct ft_batch *batch,
+                            const struct ft_parameter *parameter) {
     double *values = find(r, parameter->name), size = 0, worst = 0;
-    for (size_t i = 0; i < parameter->elements; i++) size += pow((double)parameter->grad[i], 2) / (double)parameter->elements;
+    for (size_t i = 0; i < parameter->elements; i++)
+        size += pow((double)parameter->grad[i], 2) / (double)parameter->elements;
     size = sqrt(size) + 1e-7;
     for (size_t s = 0; s < SAMPLES; s++) {
         size_t i = (s * 7919 + 13 * s * s) % parameter->elements;
@@ -242,7 +248,8 @@ static double worst_element(struct reference *r, const struct ft_batch *batch, c
         values[i] = old - step;
         double down = total_loss(r, batch);
         values[i] = old;
-        double numeric = (up - down) / (2 * step), error = fabs(numeric - (double)parameter->grad[i]) / (fabs(numeric) + size);
+        double numeric = (up - down) / (2 * step),
+               error = fabs(numeric - (double)parameter->grad[i]) / (fabs(numeric) + size);
         if (!(error <= worst)) worst = error;
     }
     return worst;
@@ -257,8 +264,8 @@ static void shake(struct ft_parameter *const *parameters, size_t count) {
         }
 }
 
-static void compare(const char *name, struct ft_exec *exec, struct ft_model *model, const struct ft_lora_spec *spec,
-                    const struct ft_batch *batch) {
+static void compare(const char *name, struct ft_exec *exec, struct ft_model *model,
+                    const struct ft_lora_spec *spec, const struct ft_batch *batch) {
     struct ft_error error = {0};
     struct ft_session *session = NULL;
     struct ft_session_limits limits = {.tokens = 64, .documents = DOCUMENTS, .train = true};
@@ -273,24 +280,28 @@ static void compare(const char *name, struct ft_exec *exec, struct ft_model *mod
     enum ft_status status = ft_session_step(session, batch, (float)(1 / weight), &sum, &error);
     ft_session_end_step(session);
     struct reference r = make_reference(model, spec);
-    ok(!status && fabs(total_loss(&r, batch) - sum.loss / sum.weight) < 1e-5, "%s: the loss is that of the binary64 model", name);
+    ok(!status && fabs(total_loss(&r, batch) - sum.loss / sum.weight) < 1e-5,
+       "%s: the loss is that of the binary64 model", name);
     double worst = 0;
     for (size_t i = 0; i < count; i++) {
         double w = worst_element(&r, batch, trained[i]);
         if (!(w <= worst)) worst = w;
         if (!(w < 1e-4)) printf("# %s: %s is off by %g\n", name, trained[i]->name, w), bad++;
     }
-    ok(count > 0 && bad == 0, "%s: gradients of all %zu parameters are the finite differences (%.1g)", name, count, worst);
+    ok(count > 0 && bad == 0, "%s: gradients of all %zu parameters are the finite differences (%.1g)", name,
+       count, worst);
     for (size_t i = 0; i < r.count; i++) free(r.values[i]);
     ft_session_free(session);
 }
 
-static void run(const char *name, struct ft_exec *exec, const struct ft_lora_spec *spec, const struct ft_batch *batch) {
+static void run(const char *name, struct ft_exec *exec, const struct ft_lora_spec *spec,
+                const struct ft_batch *batch) {
     char path[600];
     const char *slash = strstr(__FILE__, "tests/");
     struct ft_model *model = NULL;
     struct ft_error error = {0};
-    snprintf(path, sizeof path, "%.*stests/oracle/fixtures/%s", slash ? (int)(slash - __FILE__) : 0, __FILE__, name);
+    snprintf(path, sizeof path, "%.*stests/oracle/fixtures/%s", slash ? (int)(slash - __FILE__) : 0, __FILE__,
+             name);
     bool good = !ft_model_new_random(&model, path, 7, &error);
     if (good) good = !(spec ? ft_lora_attach(model, spec, &error) : ft_model_train_full(model, &error));
     if (ok(good, "%s%s: random weights%s", name, spec ? " by LoRA" : "", error.message))

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Against transformers and PEFT: logits, losses and every gradient of tiny models (tests/oracle/model.py wrote
- * what they computed). Also that the decoder's logits give the session's losses to the bit. */
+ * Against transformers and PEFT: logits, losses and every gradient of tiny models (tests/oracle/model.py
+ * wrote what they computed). Also that the decoder's logits give the session's losses to the bit. */
 #include "../tap/tap.h"
 
 #include "ft/decoder.h"
@@ -73,7 +73,8 @@ static double relative_difference(const float *a, const unsigned char *b, size_t
 }
 
 /* Feeds the documents side by side, first some tokens at once, then one by one. */
-static void test_logits(const char *name, struct ft_model *model, struct ft_exec *exec, const struct expected *e, float *loss) {
+static void test_logits(const char *name, struct ft_model *model, struct ft_exec *exec,
+                        const struct expected *e, float *loss) {
     size_t vocab = ft_model_config(model)->vocab;
     struct ft_error error;
     struct ft_decoder *decoder = NULL;
@@ -86,7 +87,8 @@ static void test_logits(const char *name, struct ft_model *model, struct ft_exec
         struct ft_decoder_piece pieces[DOCUMENTS];
         size_t count = 0, at[DOCUMENTS];
         for (size_t d = 0; d < DOCUMENTS; d++) {
-            size_t slot = DOCUMENTS - 1 - d, length = e->start[d + 1] - e->start[d], done = ft_decoder_length(decoder, slot);
+            size_t slot = DOCUMENTS - 1 - d, length = e->start[d + 1] - e->start[d],
+                   done = ft_decoder_length(decoder, slot);
             if (step > length) continue;
             at[count] = e->start[d] + step - 1;
             pieces[count++] = (struct ft_decoder_piece){slot, e->ids + e->start[d] + done, step - done};
@@ -98,7 +100,8 @@ static void test_logits(const char *name, struct ft_model *model, struct ft_exec
             if (!(difference <= largest)) largest = difference;
             if (at[i] + 1 == e->tokens) continue;
             uint32_t predicted;
-            ft_cross_entropy_loss(exec, 1, vocab, logits + i * vocab, vocab, &e->ids[at[i] + 1], &loss[at[i] + 1], &predicted);
+            ft_cross_entropy_loss(exec, 1, vocab, logits + i * vocab, vocab, &e->ids[at[i] + 1],
+                                  &loss[at[i] + 1], &predicted);
         }
     }
     ok(failed == 0 && largest < 1e-4, "%s: logits are within 1e-4 of transformers' (%.2g)", name, largest);
@@ -106,13 +109,15 @@ static void test_logits(const char *name, struct ft_model *model, struct ft_exec
     free(logits);
 }
 
-static void test_losses(const char *name, struct ft_session *session, const struct expected *e, const float *decoder_loss) {
+static void test_losses(const char *name, struct ft_session *session, const struct expected *e,
+                        const float *decoder_loss) {
     struct ft_error error;
     struct ft_batch batch = {.documents = DOCUMENTS, .start = e->start, .ids = e->ids, .weights = e->weights};
     struct ft_loss_sum sum = {0};
     float loss[TOKENS_MAX];
     const unsigned char *want = tensor(e, "losses");
-    if (!ok(ft_session_evaluate(session, &batch, loss, NULL, &sum, &error) == FT_OK, "%s: evaluates", name)) return;
+    if (!ok(ft_session_evaluate(session, &batch, loss, NULL, &sum, &error) == FT_OK, "%s: evaluates", name))
+        return;
     size_t p = 0, same = 0;
     double largest = 0;
     for (size_t i = 0; i < e->tokens; i++) {
@@ -129,7 +134,8 @@ static void test_losses(const char *name, struct ft_session *session, const stru
     ok(fabs(sum.weight - e->weight_sum) < 1e-12, "%s: the sum of weights is told", name);
 }
 
-static void test_gradients(const char *name, struct ft_model *model, struct ft_session *session, const struct expected *e) {
+static void test_gradients(const char *name, struct ft_model *model, struct ft_session *session,
+                           const struct expected *e) {
     struct ft_error error = {0};
     struct ft_batch batch = {.documents = DOCUMENTS, .start = e->start, .ids = e->ids, .weights = e->weights};
     struct ft_loss_sum sum = {0};
@@ -154,8 +160,8 @@ static void test_gradients(const char *name, struct ft_model *model, struct ft_s
     for (size_t i = 0; i < ft_safetensors_count(e->file); i++)
         wanted += strncmp(ft_safetensors_at(e->file, i)->name, "grad.", 5) == 0;
     ok(compared == count && wanted == count, "%s: the same %zu parameters are trained", name, count);
-    ok(worst < 1e-4, "%s: gradients are within 1e-4 of PyTorch's (%.2g%s%s)", name, worst, worst > 1e-5 ? ", " : "",
-       worst > 1e-5 ? worst_name : "");
+    ok(worst < 1e-4, "%s: gradients are within 1e-4 of PyTorch's (%.2g%s%s)", name, worst,
+       worst > 1e-5 ? ", " : "", worst > 1e-5 ? worst_name : "");
 }
 
 static void test_case(const char *name, struct ft_exec *exec) {
@@ -169,7 +175,8 @@ static void test_case(const char *name, struct ft_exec *exec) {
     bool good = read_expected(&e, path, &error) && !ft_model_open(&model, directory, &error);
     snprintf(path, sizeof path, "%s/adapter", directory);
     if (good)
-        good = !(strstr(name, "lora") ? ft_lora_load(model, path, true, NULL, &error) : ft_model_train_full(model, &error));
+        good = !(strstr(name, "lora") ? ft_lora_load(model, path, true, NULL, &error)
+                                      : ft_model_train_full(model, &error));
     struct ft_session_limits limits = {.tokens = TOKENS_MAX, .documents = DOCUMENTS, .train = true};
     if (good) good = !ft_session_new(&session, model, exec, &limits, &error);
     if (ok(good, "%s: opens%s", name, error.message)) {
@@ -184,7 +191,8 @@ static void test_case(const char *name, struct ft_exec *exec) {
 }
 
 int main(void) {
-    static const char *const cases[] = {"gpt2", "llama", "llama-tied", "llama-bias", "gpt2-lora", "llama-lora", "llama-lora-up"};
+    static const char *const cases[] = {"gpt2",      "llama",      "llama-tied",   "llama-bias",
+                                        "gpt2-lora", "llama-lora", "llama-lora-up"};
     struct ft_exec *exec;
     struct ft_error error;
     if (!ok(ft_exec_new(&exec, 2, &error) == FT_OK, "kernels")) return tap_done();

@@ -18,8 +18,8 @@ static void root(char *path, size_t size, const char *rest) {
     snprintf(path, size, "%.*s%s", slash ? (int)(slash - __FILE__) : 0, __FILE__, rest);
 }
 
-static double compare_logits(struct ft_decoder *decoder, const struct ft_tensor *want, const uint32_t *ids, size_t count,
-                             float *logits, size_t vocab) {
+static double compare_logits(struct ft_decoder *decoder, const struct ft_tensor *want, const uint32_t *ids,
+                             size_t count, float *logits, size_t vocab) {
     double largest = 0;
     for (size_t t = 0; t < count; t++) {
         struct ft_decoder_piece piece = {0, ids + t, 1};
@@ -43,14 +43,16 @@ static uint32_t argmax(const float *logits, size_t vocab) {
 
 static void test(struct ft_model *model, struct ft_exec *exec, const struct ft_safetensors *expected) {
     size_t vocab = ft_model_config(model)->vocab;
-    const struct ft_tensor *ids = ft_safetensors_find(expected, "ids"), *greedy = ft_safetensors_find(expected, "greedy");
+    const struct ft_tensor *ids = ft_safetensors_find(expected, "ids"),
+                           *greedy = ft_safetensors_find(expected, "greedy");
     uint32_t tokens[GREEDY_MAX];
     float *logits = malloc(vocab * sizeof *logits);
     struct ft_decoder *decoder = NULL;
     struct ft_decoder_limits limits = {.sequences = 1, .length = GREEDY_MAX, .feed = 8};
     if (!ok(logits && !ft_decoder_new(&decoder, model, exec, &limits, NULL), "a decoder")) return;
     memcpy(tokens, greedy->data, greedy->bytes);
-    double largest = compare_logits(decoder, ft_safetensors_find(expected, "logits"), tokens, ids->elements, logits, vocab);
+    double largest = compare_logits(decoder, ft_safetensors_find(expected, "logits"), tokens, ids->elements,
+                                    logits, vocab);
     ok(largest < 1e-4, "logits are within 1e-4 of transformers' (%.2g)", largest);
     size_t same = 0;
     for (size_t t = ids->elements; t < greedy->elements; t++, same++) {
@@ -78,7 +80,8 @@ int main(void) {
     struct ft_safetensors *expected = NULL;
     struct ft_error error = {0};
     bool good = !ft_exec_new(&exec, 1, &error) && !ft_model_open(&model, directory, &error) &&
-                !ft_model_check_finite(exec, model, &error) && !ft_safetensors_open(&expected, fixture, &error);
+                !ft_model_check_finite(exec, model, &error) &&
+                !ft_safetensors_open(&expected, fixture, &error);
     if (ok(good, "stories260K opens%s", error.message)) test(model, exec, expected);
     ft_safetensors_close(expected);
     ft_model_free(model);
