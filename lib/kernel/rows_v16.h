@@ -36,30 +36,28 @@ static inline v16 zero(void) { return v16_set1(0.0f); }
 
 /* --- rotary embedding ------------------------------------------------------------------------------------- */
 
-struct rope_head {
-    float *x0, *x1;
-    const float *cosine, *sine;
-    bool inverse;
-};
+/* n pairs of one head by the angles (c, s). */
+static inline void rotate(float *x0, float *x1, size_t n, v16 c, v16 s) {
+    v16 u = load(x0, n), v = load(x1, n);
+    store(x0, n, v16_fms(u, c, v16_mul(v, s)));
+    store(x1, n, v16_fma(v, c, v16_mul(u, s)));
+}
 
-STEP rope_step(void *state, size_t i, size_t n) {
-    const struct rope_head *r = state;
-    v16 c = load(r->cosine + i, n), s = load(r->sine + i, n), u = load(r->x0 + i, n), v = load(r->x1 + i, n);
-    if (r->inverse) s = v16_negate(s);
-    store(r->x0 + i, n, v16_fms(u, c, v16_mul(v, s)));
-    store(r->x1 + i, n, v16_fma(v, c, v16_mul(u, s)));
+/* Pairs [i, i+n) of all heads of a row: the angles are loaded once. */
+STEP rotate_heads(const struct ft_rope_args *a, size_t t, size_t i, size_t n) {
+    size_t angle = a->position[t] * a->half + i;
+    v16 c = load(a->cosine + angle, n), s = load(a->sine + angle, n);
+    if (a->inverse) s = v16_negate(s);
+    float *x0 = a->x + t * a->ld + i;
+    for (size_t h = 0; h < a->heads; h++, x0 += a->head_dim) rotate(x0, x0 + a->half, n, c, s);
 }
 
 static void rope(const void *args, size_t begin, size_t end) {
     const struct ft_rope_args *a = args;
     for (size_t t = begin; t < end; t++) {
-        size_t angle = a->position[t] * a->half;
-        struct rope_head r = {.cosine = a->cosine + angle, .sine = a->sine + angle, .inverse = a->inverse};
-        for (size_t h = 0; h < a->heads; h++) {
-            r.x0 = a->x + t * a->ld + h * a->head_dim;
-            r.x1 = r.x0 + a->half;
-            for_each(0, a->half, rope_step, &r);
-        }
+        size_t i = 0;
+        for (; a->half - i >= 16; i += 16) rotate_heads(a, t, i, 16);
+        if (i < a->half) rotate_heads(a, t, i, a->half - i);
     }
 }
 

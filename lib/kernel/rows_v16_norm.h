@@ -19,7 +19,7 @@ static inline v16 gain(const struct norm_row *r, size_t i, size_t n) {
 
 static inline float sum_over(v16 lanes, size_t C) { return v16_sum(lanes) / (float)C; }
 
-static struct norm_row norm_row(const struct ft_norm_args *a, size_t t) {
+static inline struct norm_row norm_row(const struct ft_norm_args *a, size_t t) {
     struct norm_row r = {.x = a->x + t * a->C, .w = a->w, .b = a->b, .plus_one = a->plus_one,
                          .one = v16_set1(1.0f), .sum = zero(), .dot = zero()};
     if (!a->dy) {
