@@ -220,6 +220,33 @@ static bool logits_of(struct ft_model *model, float *logits) {
     return good;
 }
 
+/* The same numbers stored in another way give the same bits. */
+static void test_types(const char *name) {
+    static const enum ft_save_dtype narrow[] = {FT_SAVE_BF16, FT_SAVE_F16};
+    for (size_t i = 0; i < 2; i++) {
+        struct ft_model *model = NULL;
+        struct ft_error error = {0};
+        struct ft_save save = {.dtype = narrow[i]};
+        float stored_narrow[67], stored_wide[67];
+        write_model(name, NONE);
+        bool good = !ft_model_open(&model, scratch, &error) &&
+                    !ft_model_save(exec, model, &save, at("b.safetensors"), NULL, &error) &&
+                    !rename(at("b.safetensors"), at("model.safetensors"));
+        ft_model_free(model);
+        model = NULL;
+        save.dtype = FT_SAVE_F32;
+        good = good && !ft_model_open(&model, scratch, &error) && logits_of(model, stored_narrow) &&
+               !ft_model_save(exec, model, &save, at("b.safetensors"), NULL, &error) &&
+               !rename(at("b.safetensors"), at("model.safetensors"));
+        ft_model_free(model);
+        model = NULL;
+        good = good && !ft_model_open(&model, scratch, &error) && logits_of(model, stored_wide);
+        ft_model_free(model);
+        ok(good && memcmp(stored_narrow, stored_wide, sizeof stored_wide) == 0,
+           "%s: %s weights compute as the same numbers in binary32%s", name, i ? "f16" : "bf16", error.message);
+    }
+}
+
 static double largest_difference(const float *a, const float *b, size_t count) {
     double largest = 0;
     for (size_t i = 0; i < count; i++) largest = fmax(largest, fabs((double)a[i] - (double)b[i]));
@@ -403,6 +430,8 @@ int main(void) {
     test_tensors();
     test_save("llama");
     test_save("gpt2");
+    test_types("llama");
+    test_types("gpt2");
     test_adapter("llama-lora");
     test_adapter("gpt2-lora");
     test_adapter_errors();
