@@ -206,7 +206,7 @@ demo: deps ## from raw data to a verified model and a page with plots, offline
 .PHONY: demo
 
 # --- installation and the rest ---------------------------------------------------------------------------
-DEPS := gcc make libc6-dev libcjson-dev libsodium-dev libxxhash-dev libpcre2-dev libutf8proc-dev libzstd-dev perl gnuplot-nox
+DEPS := gcc make libc6-dev libcjson-dev libsodium-dev libxxhash-dev libpcre2-dev libutf8proc-dev libzstd-dev mandoc perl gnuplot-nox
 
 deps: ## install what the build, the tests and the demo need (Debian packages)
 	@missing=; for p in $(DEPS); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \

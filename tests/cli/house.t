@@ -54,6 +54,13 @@ my $cc = $ENV{CC} // 'cc';
 my @alone = grep { system(qq(echo '#include "$_"' | $cc -Iinclude -std=c17 -D_POSIX_C_SOURCE=200809L -fsyntax-only -x c - 2>/dev/null)) } glob 'include/ft/*.h';
 is("@alone", '', 'each public header compiles alone');
 
+SKIP: {
+    skip 'mandoc is not installed', 1 if system('command -v mandoc >/dev/null 2>&1');
+    is(join('', `mandoc -Tlint -W warning man/* 2>&1`), '', 'man pages are clean under mandoc -Tlint');
+}
+my @unwritten = grep { !-e "man/$_.1" } map { m{cmd/(ft-\w+)\.c$} } glob 'cmd/ft-*.c';
+is("@unwritten", '', 'each program has a man page');
+
 my @foreign = grep { !/^tests.cli.house\.t/ } `git grep -lE '(^|[^a-z.])/(work|farm)/' -- . 2>/dev/null`;
 is("@foreign", '', 'no path of a particular machine is in the tree');
 done_testing;
