@@ -205,6 +205,22 @@ demo: deps ## from raw data to a verified model and a page with plots, offline
 	@echo; echo 'The page: $(DEMO)/page.html'
 .PHONY: demo
 
+# Real peers check us: their packages live in a virtual environment of their own.
+ORACLE ?= $(B)/oracle
+SHARED ?= $(firstword $(wildcard $(FT_SHARED) ../shared))
+$(ORACLE)/ready:
+	python3 -m venv $(ORACLE)
+	$(ORACLE)/bin/pip install -q torch==2.13.0
+	$(ORACLE)/bin/pip install -q transformers peft tokenizers safetensors jinja2 numpy
+	touch $@
+oracle: all $(ORACLE)/ready ## fixtures from PyTorch, transformers, PEFT and tokenizers, made again and compared with
+	$(ORACLE)/bin/python tests/oracle/model.py && $(ORACLE)/bin/python tests/oracle/train.py
+	$(ORACLE)/bin/python tests/oracle/tokenizer.py --random 300
+	$(if $(SHARED),$(ORACLE)/bin/python tests/oracle/tokenizer.py $(foreach f,$(wildcard $(SHARED)/data/*/*.txt $(SHARED)/data/*/*.csv),--data $(f)) \
+	    $(wildcard $(SHARED)/tokenizers/*) $(SHARED)/models/stories260K)
+	$(MAKE) check
+.PHONY: oracle
+
 # --- installation and the rest ---------------------------------------------------------------------------
 DEPS := gcc make libc6-dev libcjson-dev libsodium-dev libxxhash-dev libpcre2-dev libutf8proc-dev libzstd-dev mandoc perl gnuplot-nox
 
