@@ -9,9 +9,9 @@
 
 float ft_expf(float x);     /* 1.0 ulp; overflow gives +inf, underflow goes through subnormals to +0; exp(-inf) = +0 */
 float ft_logf(float x);     /* 0.9 ulp; log(+-0) = -inf, negative = NaN, log(+inf) = +inf; subnormals are in range */
-float ft_tanhf(float x);    /* 1.3 ulp; odd: tanh(-0) = -0 */
+float ft_tanhf(float x);    /* 1.4 ulp; odd: tanh(-0) = -0 */
 float ft_erff(float x);     /* 1.0 ulp; odd */
-float ft_sigmoidf(float x); /* 2.4 ulp; 1/(1 + exp(-x)) without loss of digits in the negative tail */
+float ft_sigmoidf(float x); /* 2.5 ulp; 1/(1 + exp(-x)) without loss of digits in the negative tail */
 
 /* Binary64, for tables, schedules and optimizer scalars: within 1 ulp, deterministic (no libm). */
 double ft_exp(double x);

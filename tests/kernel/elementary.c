@@ -25,9 +25,9 @@ static const struct function {
 } functions[] = {
     {"exp", ft_expf, exp, 1.0, offsetof(struct ft_kernels, exp)},
     {"log", ft_logf, log, 0.9, 0},
-    {"tanh", ft_tanhf, tanh, 1.3, offsetof(struct ft_kernels, tanh)},
+    {"tanh", ft_tanhf, tanh, 1.4, offsetof(struct ft_kernels, tanh)},
     {"erf", ft_erff, erf, 1.0, offsetof(struct ft_kernels, erf)},
-    {"sigmoid", ft_sigmoidf, sigmoid, 2.4, offsetof(struct ft_kernels, sigmoid)},
+    {"sigmoid", ft_sigmoidf, sigmoid, 2.5, offsetof(struct ft_kernels, sigmoid)},
 };
 enum { FUNCTIONS = sizeof functions / sizeof *functions };
 
