@@ -239,6 +239,9 @@ static enum ft_status print_summary(const struct work *w, double seconds, struct
         ft_json_set_bool(&json, json.root, "stopped_early", state->stopped);
         if (state->has_best) ft_json_set_u64(&json, json.root, "best_step", state->best_step);
         if (state->has_best) ft_json_set_double(&json, json.root, "best_eval_loss", state->best_loss);
+        uint64_t moved, of;
+        if (ft_run_moved(w->run, &moved, &of))
+            ft_json_set_double(&json, json.root, "moved", (double)moved / (double)of);
         ft_json_set_double(&json, json.root, "seconds", seconds);
         status = ft_json_print(&json, json.root, FT_JSON_SPACED, &text, error);
     }
@@ -252,11 +255,13 @@ static enum ft_status show_end(const struct work *w, struct ft_error *error) {
     const struct ft_checkpoint *state = ft_run_state(w->run);
     const char *product = w->recipe.method == FT_METHOD_FULL ? "model" : "adapter";
     double seconds = ft_seconds() - w->started;
+    uint64_t moved, of;
     if (!w->options.quiet) {
         fprintf(stderr, "ft-train: ");
         if (state->has_best)
             fprintf(stderr, "best validation loss %.4f at step %" PRIu64 "%s; ", state->best_loss, state->best_step,
                     state->stopped ? " (stopped early)" : "");
+        if (ft_run_moved(w->run, &moved, &of)) fprintf(stderr, "%.1f %% of weights moved; ", 100 * (double)moved / (double)of);
         fprintf(stderr, "%s in %s after %.1f s\n", product, w->options.output, seconds);
     }
     return w->options.json ? print_summary(w, seconds, error) : FT_OK;

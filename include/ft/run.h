@@ -63,6 +63,11 @@ enum ft_status ft_run_train(struct ft_run *run, const volatile sig_atomic_t *sto
  * complete are provenance.json and SHA256SUMS. */
 enum ft_status ft_run_deliver(struct ft_run *run, struct ft_error *error);
 
+/* After ft_run_deliver: how many of the trained numbers, as delivered, differ from what the run began with, of how many.
+ * Few mean that updates round away or never came. LoRA's A begins at random, so only B counts; false when there is
+ * nothing to compare with (random weights). */
+bool ft_run_moved(const struct ft_run *run, uint64_t *moved, uint64_t *of);
+
 const struct ft_checkpoint *ft_run_state(const struct ft_run *run);
 
 #endif

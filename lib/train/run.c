@@ -449,3 +449,39 @@ enum ft_status ft_run_deliver(struct ft_run *run, struct ft_error *error) {
     if (!status && !recipe->save_state) status = ft_checkpoint_remove(run->spec.path, error);
     return status;
 }
+
+static uint64_t differing(const void *was, enum ft_dtype from, const float *is, enum ft_dtype to, size_t count) {
+    enum { CHUNK = 1024 };
+    float before[CHUNK], after[CHUNK];
+    uint16_t stored[2 * CHUNK];
+    uint64_t moved = 0;
+    for (size_t at = 0; at < count; at += CHUNK) {
+        size_t n = count - at < CHUNK ? count - at : CHUNK;
+        ft_widen(before, (const unsigned char *)was + at * ft_dtype_size(from), from, n);
+        ft_narrow(stored, to, is + at, n);
+        ft_widen(after, stored, to, n);
+        for (size_t i = 0; i < n; i++) moved += before[i] != after[i];
+    }
+    return moved;
+}
+
+bool ft_run_moved(const struct ft_run *run, uint64_t *moved, uint64_t *of) {
+    static const enum ft_dtype stored[] = {[FT_SAVE_F32] = FT_F32, [FT_SAVE_BF16] = FT_BF16, [FT_SAVE_F16] = FT_F16};
+    const struct ft_recipe *recipe = run->spec.recipe;
+    size_t count;
+    struct ft_parameter *const *tensors = ft_trainer_tensors(run->trainer, &count);
+    *moved = *of = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct ft_parameter *p = tensors[i];
+        if (recipe->method == FT_METHOD_LORA) {
+            if (!strstr(p->name, ".lora_B.")) continue;
+            for (size_t k = 0; k < p->elements; k++) *moved += p->value[k] != 0;
+        } else {
+            if (!p->data || recipe->init == FT_INIT_RANDOM) return false;
+            enum ft_dtype to = recipe->save_dtype == FT_SAVE_AS_LOADED ? p->dtype : stored[recipe->save_dtype];
+            *moved += differing(p->data, p->dtype, p->value, to, p->elements);
+        }
+        *of += p->elements;
+    }
+    return *of > 0;
+}

@@ -20,6 +20,7 @@ ok "it can be trained on" $train -m full -t train.ftok -s steps=2 -o lora
 is "an adapter in PEFT's format" "$(ls lora | grep adapter | tr '\n' ' ')" "adapter_config.json adapter_model.safetensors "
 ok "the adapter names its base" grep -q '"base_sha256": "[0-9a-f]\{64\}"' lora/adapter_config.json
 ok "no path of the machine in what is hashed" sh -c '! grep -rl --exclude=timing.json "$0" full lora' "$tmp"
+ok "the share of weights that moved is told" sh -c "$train -m full -t train.ftok -s steps=2 --json -o moved | grep -q '\"moved\": [01]\.'"
 ok "an equal run is recognised" $train $long -o full
 ok "bf16 is stored on request" sh -c "$train -m llama --init random -t train.ftok -s steps=2 -s save.dtype=bf16 -o narrow &&
     grep -q '\"torch_dtype\": \"bfloat16\"' narrow/config.json && grep -q '\"BF16\"' narrow/model.safetensors"

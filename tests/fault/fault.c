@@ -62,7 +62,11 @@ ssize_t read(int fd, void *bytes, size_t count) {
 ssize_t write(int fd, const void *bytes, size_t count) {
     return fd != STDERR_FILENO && strikes("write", ENOSPC) ? -1 : syscall(SYS_write, fd, bytes, count);
 }
-int fsync(int fd) { return strikes("sync", EIO) ? -1 : (int)syscall(SYS_fsync, fd); }
+/* What does not fail is not synced either: a test waits for no disk. */
+int fsync(int fd) {
+    (void)fd;
+    return strikes("sync", EIO) ? -1 : 0;
+}
 int rename(const char *from, const char *to) {
     return strikes("rename", EIO) ? -1 : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
 }

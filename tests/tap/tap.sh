@@ -9,6 +9,8 @@ trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 bin=${FT_BIN:?FT_BIN is the directory of the programs} build=${FT_BUILD:?FT_BUILD is the build directory}
+# Tests look at bytes, not at power cuts: nothing is synced where the library for failing calls is there to see to it.
+[ ! -e "$build/tests/fault/fault.so" ] || export LD_PRELOAD="$build/tests/fault/fault.so"
 
 # ok NAME COMMAND...: the command succeeds
 ok() {
