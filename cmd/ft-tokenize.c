@@ -30,7 +30,7 @@ struct item {
 };
 
 struct job {
-    const char *model, *format_name, *loss_name, *overlong_name, *output_path, *label, *group;
+    const char *model, *format_name, *loss_name, *overlong_name, *output_path, *label, *group, *date;
     size_t max_tokens, show, threads;
     bool ids, decode, json, no_specials;
     enum mode mode;
@@ -285,6 +285,7 @@ static enum ft_status start_stream(struct job *job, struct ft_error *error) {
         ft_json_set_u64(&json, json.root, "max_tokens", job->max_tokens);
         ft_json_set_string(&json, json.root, "overlong", job->overlong_name);
     }
+    if (job->date) ft_json_set_string(&json, json.root, "date", job->date);
     if (text) ft_sha256_hex(text, strlen(text), template);
     struct ft_ftok_header header = {.vocab_size = ft_tokenizer_size(job->tokenizer),
                                     .tokenizer = ft_tokenizer_digest(job->tokenizer),
@@ -304,6 +305,8 @@ static enum ft_status start(struct job *job, struct ft_error *error) {
     for (unsigned i = 0; i < threads && !status; i++)
         status = job->mode == RECORDS ? ft_example_encoder_new(&job->worker[i].examples, job->tokenizer, job->loss, error)
                                       : ft_encoder_new(&job->worker[i].encoder, job->tokenizer, error);
+    for (unsigned i = 0; i < threads && !status && job->mode == RECORDS; i++)
+        ft_example_encoder_date(job->worker[i].examples, job->date);
     bool stream = job->output_path || !job->show;
     const char *path = job->output_path ? job->output_path : "-";
     if (!status && job->mode == RECORDS && stream && strcmp(path, "-") == 0 && isatty(STDOUT_FILENO))
@@ -380,6 +383,7 @@ int main(int argc, char **argv) {
         {0, "overlong", FT_OPTION_STRING, &job.overlong_name, "error|drop|truncate", "what happens to one that is (error)", 0, 0},
         {0, "label", FT_OPTION_STRING, &job.label, "KEY", "the record's label (label)", 0, 0},
         {0, "group", FT_OPTION_STRING, &job.group, "KEY", "the record's group (group)", 0, 0},
+        {0, "date", FT_OPTION_STRING, &job.date, "YYYY-MM-DD", "for chat templates that write the date", 0, 0},
         {0, "show", FT_OPTION_SIZE, &job.show, "N", "print the first N records, a token a line, with weights", 0, 0},
         {'o', "output", FT_OPTION_STRING, &job.output_path, "FILE", "where the stream goes (standard output)", 0, 0},
         {0, "ids", FT_OPTION_FLAG, &job.ids, NULL, "print each line of plain text as a JSON array of ids", 0, 0},

@@ -8,6 +8,8 @@
  *   begins with the same token. Nothing is put before later ones, no space either (FT_ENCODE_CONTINUE).
  * - A segment that the model shall say ends in the first stop token of ft_tokenizer_eos, which is learnt with it.
  * - Prompt and completion are two segments. A text is one that the model shall say.
+ * - Messages, for a model with a chat template, are rendered by it, and ft/chat.h says what the model says. The text gets no special
+ *   tokens but those the template writes.
  * - Messages, for a model without chat template, are laid out so: "system: S\n", "user: U\n" and so on are given, as is
  *   "assistant:"; the model shall say " A" and the stop token; "\n" follows, given again. What comes after the last message
  *   with a weight is left out.
@@ -38,8 +40,11 @@ enum ft_status ft_example_encoder_new(struct ft_example_encoder **encoder, const
                                       enum ft_loss loss, struct ft_error *error);
 void ft_example_encoder_free(struct ft_example_encoder *encoder); /* NULL is fine */
 
-/* Replaces *example (zero-initialise it once). Errors name the record's file and line: no stop token is declared, messages
- * for a model with a chat template, nothing left to learn. */
+/* "YYYY-MM-DD" for chat templates that write the day's date (borrowed); without it, they are refused. */
+void ft_example_encoder_date(struct ft_example_encoder *encoder, const char *date);
+
+/* Replaces *example (zero-initialise it once). Errors name the record's file and line: no stop token is declared, the chat template
+ * refuses the messages, nothing left to learn. */
 enum ft_status ft_example_encode(struct ft_example_encoder *encoder, const struct ft_record *record,
                                  struct ft_example *example, struct ft_error *error);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "ft/example.h"
 
+#include "ft/chat.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +11,12 @@ struct ft_example_encoder {
     const struct ft_tokenizer *tokenizer;
     struct ft_encoder *encoder;
     enum ft_loss loss;
-    struct ft_buffer text; /* the segment being laid out */
+    struct ft_buffer text; /* the segment being laid out, or all of a rendered text */
+    struct ft_chat *chat;  /* NULL: no chat template, or not used yet */
+    const char *date;
+    struct ft_chat_message *message;
+    struct ft_chat_span *span;
+    size_t message_capacity, span_capacity;
     struct ft_ids begin;   /* the special tokens before a text */
 };
 
@@ -36,6 +43,9 @@ enum ft_status ft_example_encoder_new(struct ft_example_encoder **out, const str
 void ft_example_encoder_free(struct ft_example_encoder *encoder) {
     if (!encoder) return;
     ft_encoder_free(encoder->encoder);
+    ft_chat_free(encoder->chat);
+    free(encoder->message);
+    free(encoder->span);
     ft_buffer_release(&encoder->text);
     ft_ids_release(&encoder->begin);
     free(encoder);
@@ -69,7 +79,8 @@ static enum ft_status put_stop(struct ft_example_encoder *encoder, struct ft_ids
     if (!eos)
         return ft_fail(error, FT_FORMAT, "the model names no stop token, so it could never learn to stop: add \"eos_token\" to "
                                          "tokenizer_config.json or \"eos_token_id\" to config.json");
-    if (ids->count && ids->id[ids->count - 1] == eos[0]) return FT_OK;
+    for (size_t i = 0; i < count && ids->count; i++)
+        if (ids->id[ids->count - 1] == eos[i]) return FT_OK;
     enum ft_status status = ft_grow(&ids->id, &ids->capacity, ids->count + 1, sizeof *ids->id, SIZE_MAX / 8, "ids", error);
     if (!status) ids->id[ids->count++] = eos[0];
     return status;
@@ -111,12 +122,6 @@ static enum ft_status encode_pair(struct ft_example_encoder *encoder, const stru
 
 static bool is_assistant(const struct ft_turn *turn) { return strcmp(turn->role, "assistant") == 0; }
 
-static enum ft_status refuse_template(const struct ft_example_encoder *encoder, struct ft_error *error) {
-    if (!ft_tokenizer_template(encoder->tokenizer)) return FT_OK;
-    return ft_fail(error, FT_UNSUPPORTED, "the model has a chat template, which this version cannot run; give the data as "
-                                          "\"prompt\" and \"completion\"");
-}
-
 /* What is given before the next answer: pending text in encoder->text, then the messages from *at up to an assistant's. */
 static enum ft_status lay_out(struct ft_example_encoder *encoder, const struct ft_turn *turn, size_t turns, size_t *at,
                               struct ft_error *error) {
@@ -129,7 +134,7 @@ static enum ft_status lay_out(struct ft_example_encoder *encoder, const struct f
 static enum ft_status encode_turns(struct ft_example_encoder *encoder, const struct ft_record *record,
                                    struct ft_example *example, struct ft_error *error) {
     size_t turns = record->turns, at = 0;
-    enum ft_status status = refuse_template(encoder, error);
+    enum ft_status status = FT_OK;
     while (turns && !(record->turn[turns - 1].weight > 0)) turns--;
     ft_buffer_clear(&encoder->text);
     while (at < turns && !status) {
@@ -146,6 +151,63 @@ static enum ft_status encode_turns(struct ft_example_encoder *encoder, const str
     return status;
 }
 
+/* --- chat templates ------------------------------------------------------------------------------------------ */
+
+void ft_example_encoder_date(struct ft_example_encoder *encoder, const char *date) { encoder->date = date; }
+
+static enum ft_status chat_messages(struct ft_example_encoder *encoder, const struct ft_turn *turn, size_t turns,
+                                    struct ft_error *error) {
+    enum ft_status status = encoder->chat ? FT_OK : ft_chat_new(&encoder->chat, encoder->tokenizer, NULL, encoder->date, error);
+    if (!status)
+        status = ft_grow(&encoder->message, &encoder->message_capacity, turns, sizeof *encoder->message, SIZE_MAX / 64, "messages", error);
+    if (!status)
+        status = ft_grow(&encoder->span, &encoder->span_capacity, turns, sizeof *encoder->span, SIZE_MAX / 64, "messages", error);
+    for (size_t i = 0; i < turns && !status; i++)
+        encoder->message[i] = (struct ft_chat_message){turn[i].role, turn[i].content, turn[i].node, turn[i].weight > 0};
+    return status;
+}
+
+/* A part of the rendered text: nothing is put before it. */
+static enum ft_status put_part(struct ft_example_encoder *encoder, size_t start, size_t end, struct ft_ids *ids,
+                               struct ft_error *error) {
+    return ft_encode(encoder->encoder, encoder->text.data + start, end - start, ids->count ? FT_ENCODE_CONTINUE : 0, ids, error);
+}
+
+static enum ft_status put_answer(struct ft_example_encoder *encoder, const struct ft_chat_span *span, size_t from, float weight,
+                                 struct ft_example *example, struct ft_error *error) {
+    size_t before = example->ids.count, seam;
+    enum ft_status status = put_part(encoder, from, span->start, &example->ids, error);
+    seam = example->ids.count;
+    if (!example->prompt) example->prompt = seam;
+    if (!status) status = put_weights(example, before, seam, encoder->loss == FT_LOSS_ALL, error);
+    if (!status) status = put_part(encoder, span->start, span->end, &example->ids, error);
+    if (!status) status = put_stop(encoder, &example->ids, error);
+    return status ? status : put_weights(example, seam, example->ids.count, weight, error);
+}
+
+static enum ft_status encode_chat(struct ft_example_encoder *encoder, const struct ft_record *record,
+                                  struct ft_example *example, struct ft_error *error) {
+    enum ft_status status = chat_messages(encoder, record->turn, record->turns, error);
+    ft_buffer_clear(&encoder->text);
+    if (!status)
+        status = ft_chat_spans(encoder->chat, encoder->message, record->turns, record->tools, &encoder->text, encoder->span, error);
+    size_t from = 0, n = 0;
+    for (size_t i = 0; i < record->turns && !status; i++) {
+        if (!encoder->message[i].wanted) continue;
+        status = put_answer(encoder, &encoder->span[n], from, record->turn[i].weight, example, error);
+        from = encoder->span[n++].end;
+    }
+    return status;
+}
+
+static enum ft_status chat_prompt(struct ft_example_encoder *encoder, const struct ft_turn *turn, size_t turns,
+                                  struct ft_ids *ids, struct ft_error *error) {
+    enum ft_status status = chat_messages(encoder, turn, turns, error);
+    ft_buffer_clear(&encoder->text);
+    if (!status) status = ft_chat_render(encoder->chat, encoder->message, turns, NULL, NULL, true, &encoder->text, error);
+    return status ? status : put_part(encoder, 0, encoder->text.size, ids, error);
+}
+
 static enum ft_status check_target(const struct ft_example *example, struct ft_error *error) {
     for (size_t i = 0; i < example->ids.count; i++)
         if (example->weight[i] > 0) return FT_OK;
@@ -155,7 +217,8 @@ static enum ft_status check_target(const struct ft_example *example, struct ft_e
 enum ft_status ft_example_encode(struct ft_example_encoder *encoder, const struct ft_record *record,
                                  struct ft_example *example, struct ft_error *error) {
     example->ids.count = example->prompt = 0;
-    enum ft_status status = (record->turns ? encode_turns : encode_pair)(encoder, record, example, error);
+    bool chat = record->turns && ft_tokenizer_template(encoder->tokenizer);
+    enum ft_status status = (chat ? encode_chat : record->turns ? encode_turns : encode_pair)(encoder, record, example, error);
     if (!status) status = check_target(example, error);
     return status ? ft_error_context(error, "%s:%" PRIu64, record->json.name, record->line) : FT_OK;
 }
@@ -166,7 +229,8 @@ enum ft_status ft_example_prompt(struct ft_example_encoder *encoder, const char 
     size_t special;
     if (!turns) return put_text(encoder, prompt, ids, &special, error);
     size_t at = 0;
-    enum ft_status status = refuse_template(encoder, error);
+    enum ft_status status = FT_OK;
+    if (ft_tokenizer_template(encoder->tokenizer)) return chat_prompt(encoder, turn, turns, ids, error);
     ft_buffer_clear(&encoder->text);
     while (!status) {
         status = lay_out(encoder, turn, turns, &at, error);

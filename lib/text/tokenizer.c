@@ -252,6 +252,7 @@ void ft_tokenizer_free(struct ft_tokenizer *t) {
     ft_vocab_release(&t->vocab);
     ft_ids_release(&t->eos);
     free(t->template);
+    for (size_t i = 0; i < FT_NAMED_TOKENS; i++) free(t->named[i]);
     free(t);
 }
 

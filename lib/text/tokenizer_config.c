@@ -13,6 +13,9 @@
 
 enum { EOS_MAX = 64, TEMPLATE_MAX = 4 << 20, CONFIG_MAX = 64 << 20 };
 
+const char *const ft_named_token[FT_NAMED_TOKENS] = {"bos_token", "eos_token", "unk_token", "sep_token",
+                                                     "pad_token", "cls_token", "mask_token"};
+
 struct config {
     struct ft_json json;
     char *path;
@@ -34,6 +37,12 @@ static enum ft_status config_open(struct config *config, const char *directory, 
 static void config_close(struct config *config) {
     ft_json_release(&config->json);
     free(config->path);
+}
+
+static enum ft_status keep_text(char **out, const char *text, struct ft_error *error) {
+    enum ft_status status = ft_alloc(out, strlen(text) + 1, 1, error);
+    if (!status) memcpy(*out, text, strlen(text));
+    return status;
 }
 
 static enum ft_status add_eos(struct ft_tokenizer *t, uint32_t id, struct ft_error *error) {
@@ -61,10 +70,26 @@ static enum ft_status named_token(const struct ft_tokenizer *t, const struct con
     return FT_OK;
 }
 
+/* The texts, for templates: a token that tokenizer.json does not have is still a text. */
+static enum ft_status read_texts(struct ft_tokenizer *t, const struct config *config, struct ft_error *error) {
+    enum ft_status status = FT_OK;
+    for (size_t i = 0; i < FT_NAMED_TOKENS && !status; i++) {
+        const struct cJSON *node = config->json.root ? ft_json_find(config->json.root, ft_named_token[i]) : NULL;
+        const char *text = NULL;
+        if (t->named[i] || !node || ft_json_type(node) == FT_JSON_NULL) continue;
+        if (ft_json_type(node) == FT_JSON_OBJECT) node = ft_json_find(node, "content");
+        if (!node || ft_json_type(node) != FT_JSON_STRING) continue;
+        status = ft_json_string(&config->json, node, &text, error);
+        if (!status) status = keep_text(&t->named[i], text, error);
+    }
+    return status;
+}
+
 static enum ft_status read_named(struct ft_tokenizer *t, const struct config *config, struct ft_error *error) {
     uint32_t bos, eos;
     enum ft_status status = named_token(t, config, "bos_token", &bos, error);
     if (!status) status = named_token(t, config, "eos_token", &eos, error);
+    if (!status) status = read_texts(t, config, error);
     if (status) return status;
     if (t->bos == FT_TOKEN_NONE) t->bos = bos;
     return t->eos.count || eos == FT_TOKEN_NONE ? FT_OK : add_eos(t, eos, error);
@@ -93,11 +118,8 @@ static enum ft_status read_ids(struct ft_tokenizer *t, const struct config *conf
 /* --- the chat template ----------------------------------------------------------------------------------- */
 
 static enum ft_status keep_template(struct ft_tokenizer *t, const char *text, struct ft_error *error) {
-    size_t size = strlen(text);
-    if (size > TEMPLATE_MAX) return ft_fail(error, FT_LIMIT, "a chat template of %zu bytes; at most %d are supported", size, TEMPLATE_MAX);
-    enum ft_status status = ft_alloc(&t->template, size + 1, 1, error);
-    if (!status) memcpy(t->template, text, size);
-    return status;
+    if (strlen(text) <= TEMPLATE_MAX) return keep_text(&t->template, text, error);
+    return ft_fail(error, FT_LIMIT, "a chat template of %zu bytes; at most %d are supported", strlen(text), TEMPLATE_MAX);
 }
 
 /* A string, or a list of {"name", "template"} of which "default" counts. */

@@ -15,6 +15,10 @@
 #include "pretokenizer.h"
 #include "vocab.h"
 
+/* The special tokens that chat templates know by name. */
+#define FT_NAMED_TOKENS 7
+extern const char *const ft_named_token[FT_NAMED_TOKENS];
+
 struct ft_tokenizer {
     struct ft_vocab vocab;
     struct ft_added added;
@@ -27,6 +31,7 @@ struct ft_tokenizer {
     uint32_t bos;   /* FT_TOKEN_NONE: none */
     struct ft_ids eos;
     char *template; /* NULL: none */
+    char *named[FT_NAMED_TOKENS]; /* as ft_named_token; NULL: none */
     char digest[FT_SHA256_HEX];
 };
 

@@ -28,7 +28,12 @@ sub model {
 model('spm', 'spm', 'config.json' => '{"eos_token_id": 2, "bos_token_id": 1}');
 model('bytes', 'gpt2', 'tokenizer_config.json' => '{"eos_token": {"content": "</s>"}}');
 model('mute', 'gpt2');
-model('chat', 'gpt2', 'config.json' => '{"eos_token_id": [2]}', 'chat_template.jinja' => '{{ messages }}');
+model('chat', 'gpt2', 'config.json' => '{"eos_token_id": [2]}', 'chat_template.jinja' =>
+    "{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}</s>\n{% endfor %}{% if add_generation_prompt %}<s>assistant\n{% endif %}");
+model('blocks', 'gpt2', 'config.json' => '{"eos_token_id": [2]}', 'chat_template.jinja' =>
+    "{% for m in messages %}<s>{{ m.role }}\n{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}</s>\n{% endfor %}");
+model('dated', 'gpt2', 'config.json' => '{"eos_token_id": [2]}', 'chat_template.jinja' =>
+    "{{ strftime_now('%d %b %Y') }}{% for m in messages %}{{ m.content }}</s>{% endfor %}");
 my $good = qq({"prompt":"Hello","completion":" world","label":"x","group":7}\n);
 put('good.jsonl', $good);
 
@@ -60,6 +65,15 @@ my $full = weights('bytes', '{"messages":[{"role":"user","content":"a"},{"role":
 is(weights('bytes', '{"prompt":"user: a\nassistant:","completion":" d"}', ''), $full, 'messages are laid out as the manual says');
 is(weights('bytes', '{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"d"},{"role":"user","content":"x"}]}', ''),
     $full, 'what comes after the last answer is left out');
+
+my $two = '{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"},{"role":"user","content":"c"},{"role":"assistant","content":"d"}]}';
+my $chat = weights('chat', $two, '');
+like($chat, qr/^1:0 (\d+:0 )+(\d+:1 )+2:1 (\d+:0 )+2:0 (\d+:0 )+(\d+:1 )2:1$/, 'a chat template: each answer and its stop token');
+is(weights('blocks', $two, ''), $chat, 'generation blocks, and the stop token behind them');
+(my $second = $two) =~ s/"b"/"b","weight":0/;
+like(weights('chat', $second, ''), qr/^1:0 (\d+:0 )+(\d+:1 )2:1$/, 'an answer without weight is given');
+like(weights('dated', $two, ''), qr/--date/, 'a template that writes the date wants one');
+like(weights('dated', $two, '--date 2026-11-22'), qr/:1 2:1$/, 'and takes it');
 
 # Streams
 ($rc, $out) = run("$tokenize -m spm -o one.ftok good.jsonl");
