@@ -5,8 +5,6 @@
  */
 #include "attention.h"
 
-#include "kernels.h"
-
 #include "ft/elementary.h"
 
 #include <math.h>
@@ -30,14 +28,6 @@ static float dot_lanes(const float *x, const float *y, size_t n) {
     float lane[LANES] = {0};
     for (size_t d = 0; d < n; d++) lane[d % LANES] = fmaf(x[d], y[d], lane[d % LANES]);
     return lane_tree(lane);
-}
-
-size_t ft_attention_position(const struct ft_attention_document *doc, size_t i) {
-    return doc->query_position ? doc->query_position[i] : doc->key_count - doc->query_count + i;
-}
-
-size_t ft_attention_first(const struct ft_attention *at, size_t position) {
-    return at->window && position + 1 > at->window ? position + 1 - at->window : 0;
 }
 
 /* One query's row of one head: where it is and what it sees. */
@@ -92,10 +82,9 @@ static size_t kv_offset(const struct ft_attention *at, const struct ft_attention
     return doc->key_row * at->ld_kv + g * at->head_dim;
 }
 
-static void forward_unit(const struct ft_attention *at, const struct ft_kernels *kernels,
-                         const struct ft_attention_document *doc, size_t g, const float *q, const float *k,
-                         const float *v, float *o, float *row_max, float *row_sum, float *scratch) {
-    (void)kernels;
+void ft_attention_forward_unit(const struct ft_attention *at, const struct ft_attention_document *doc, size_t g,
+                               const float *q, const float *k, const float *v, float *o, float *row_max,
+                               float *row_sum, float *scratch) {
     size_t group = at->n_head / at->n_kv, kv = kv_offset(at, doc, g);
     for (size_t h = g * group; h < (g + 1) * group; h++)
         for (size_t i = 0; i < doc->query_count; i++) {
@@ -127,11 +116,10 @@ static void backward_row(const struct ft_attention *at, const struct row *row, c
     }
 }
 
-static void backward_unit(const struct ft_attention *at, const struct ft_kernels *kernels,
-                          const struct ft_attention_document *doc, size_t g, const float *q, const float *k,
-                          const float *v, const float *o, const float *row_max, const float *row_sum, const float *d_o,
-                          float *dq, float *dk, float *dv, float *scratch) {
-    (void)kernels;
+void ft_attention_backward_unit(const struct ft_attention *at, const struct ft_attention_document *doc, size_t g,
+                                const float *q, const float *k, const float *v, const float *o, const float *row_max,
+                                const float *row_sum, const float *d_o, float *dq, float *dk, float *dv,
+                                float *scratch) {
     size_t group = at->n_head / at->n_kv, kv = kv_offset(at, doc, g);
     for (size_t j = 0; j < doc->key_count; j++)
         for (size_t d = 0; d < at->head_dim; d++) dk[kv + j * at->ld_kv + d] = dv[kv + j * at->ld_kv + d] = 0.0f;
@@ -142,8 +130,6 @@ static void backward_unit(const struct ft_attention *at, const struct ft_kernels
                          d_o + row.o, dq + row.q, dk + kv, dv + kv, scratch);
         }
 }
-
-const struct ft_attention_isa ft_attention_scalar = {forward_unit, backward_unit};
 
 static float *heap_scores(const struct ft_attention *at) {
     size_t most = 1;
@@ -159,7 +145,7 @@ void ft_attention_forward_reference(const struct ft_attention *at, const float *
     float *s = heap_scores(at);
     for (size_t n = 0; n < at->n_document; n++)
         for (size_t g = 0; g < at->n_kv; g++)
-            forward_unit(at, NULL, &at->document[n], g, q, k, v, o, row_max, row_sum, s);
+            ft_attention_forward_unit(at, &at->document[n], g, q, k, v, o, row_max, row_sum, s);
     free(s);
 }
 
@@ -169,6 +155,6 @@ void ft_attention_backward_reference(const struct ft_attention *at, const float 
     float *s = heap_scores(at);
     for (size_t n = 0; n < at->n_document; n++)
         for (size_t g = 0; g < at->n_kv; g++)
-            backward_unit(at, NULL, &at->document[n], g, q, k, v, o, row_max, row_sum, d_o, dq, dk, dv, s);
+            ft_attention_backward_unit(at, &at->document[n], g, q, k, v, o, row_max, row_sum, d_o, dq, dk, dv, s);
     free(s);
 }

@@ -9,6 +9,15 @@
 #include "ft/gemm.h"
 
 #define FT_INLINE static inline __attribute__((always_inline))
+/* The build zeroes automatic variables; these would be memory traffic in every tile. */
+#if defined(__has_attribute)
+#if __has_attribute(uninitialized)
+#define FT_UNINITIALIZED __attribute__((uninitialized))
+#endif
+#endif
+#ifndef FT_UNINITIALIZED
+#define FT_UNINITIALIZED
+#endif
 
 /* One register tile: out(i, j) = in(i, j) followed by `k` terms a(i, 0) b(0, j), a(i, 1) b(1, j), ...; then
  * scale, bias, add where asked for. Row count and width belong to the function. */

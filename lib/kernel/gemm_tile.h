@@ -16,16 +16,6 @@
 #else
 #define FT_UNROLL _Pragma("GCC unroll 32")
 #endif
-/* The build zeroes automatic variables; these would be memory traffic in every tile. */
-#if defined(__has_attribute)
-#if __has_attribute(uninitialized)
-#define FT_UNINITIALIZED __attribute__((uninitialized))
-#endif
-#endif
-#ifndef FT_UNINITIALIZED
-#define FT_UNINITIALIZED
-#endif
-
 enum tile_a { A_PACKED, A_STRIDED };
 enum tile_b { B_F32, B_BF16 };
 
