@@ -153,6 +153,11 @@ check-neon: ## kernels on aarch64: cross-built, under qemu-user (gcc-aarch64-lin
 .PHONY: kernel-tests check-neon
 .PHONY: tests check check-long fuzz fuzz-run
 
+bench-gemm: $(B)/tests/bench/gemm $(B)/tests/bench/attention ## speed of matrix products (against OpenBLAS, where it is) and of attention; FILTER=S1
+	$(B)/tests/bench/gemm "$(FILTER)"
+	$(B)/tests/bench/attention
+.PHONY: bench-gemm
+
 check-asan: ## the quick suite under AddressSanitizer and UBSan
 	$(MAKE) B=build-asan SAN=address,undefined OPT=-O1 check
 check-tsan: ## the quick suite under ThreadSanitizer
