@@ -246,14 +246,47 @@ static const struct item *find_input(const struct chain *chain, const struct ite
     return found;
 }
 
-/* A file of the input's name with other contents is most likely the one that was meant. */
+/* The list of an artifact's inputs and what kind of work made it. */
+static enum ft_status find_inputs(const struct item *item, const struct cJSON **inputs, const char **type,
+                                  struct ft_error *error) {
+    const struct ft_json *json = &item->provenance;
+    const struct cJSON *predicate = NULL, *definition = NULL;
+    enum ft_status status =
+        ft_json_get_node(json, json->root, "predicate", FT_JSON_REQUIRED, FT_JSON_OBJECT, &predicate, error);
+    if (!status)
+        status = ft_json_get_node(json, predicate, "buildDefinition", FT_JSON_REQUIRED, FT_JSON_OBJECT,
+                                  &definition, error);
+    if (!status) status = ft_json_get_string(json, definition, "buildType", FT_JSON_REQUIRED, type, error);
+    if (!status)
+        status = ft_json_get_node(json, definition, "resolvedDependencies", FT_JSON_REQUIRED, FT_JSON_ARRAY,
+                                  inputs, error);
+    return status;
+}
+
+/* Whether some other artifact that was given names this digest among its inputs. */
+static bool is_input_of_another(const struct chain *chain, const struct item *self, const char *digest) {
+    for (size_t i = 0; i < chain->verify->count; i++) {
+        const struct item *item = &chain->item[i];
+        const struct cJSON *inputs = NULL;
+        const char *type = NULL;
+        if (item == self || !item->provenance.root || find_inputs(item, &inputs, &type, NULL)) continue;
+        for (const struct cJSON *e = ft_json_first(inputs); e; e = ft_json_next(e)) {
+            struct input input;
+            if (!read_input(&item->provenance, e, &input, NULL) && strcmp(input.digest, digest) == 0) return true;
+        }
+    }
+    return false;
+}
+
+/* A file of the input's name with other contents is most likely the one that was meant, unless it has its own
+ * place in the chain: a base model was made from a train.ftok of its own, too. */
 static enum ft_status refuse_namesake(const struct chain *chain, const struct item *self,
                                       const struct input *input, struct ft_error *error) {
     for (size_t i = 0; i < chain->verify->count && !input->is_directory; i++) {
         const struct item *item = &chain->item[i];
         const struct ft_manifest_entry *entry = ft_manifest_find(&item->files, input->name);
         if (item == self) continue;
-        if (entry)
+        if (entry && !is_input_of_another(chain, self, entry->sha256))
             return ft_fail(error, FT_MISMATCH, "%s: was made from a %s with SHA-256 %s, but %s%s%s has %s",
                            self->path, input->name, input->digest, item->path, item->directory ? "/" : "",
                            item->directory ? entry->name : "", entry->sha256);
@@ -292,17 +325,9 @@ static enum ft_status check_stream(const struct chain *chain, const struct item 
 static enum ft_status check_inputs(const struct chain *chain, const struct item *item,
                                    struct ft_error *error) {
     const struct ft_json *json = &item->provenance;
-    const struct cJSON *predicate = NULL, *definition = NULL, *inputs = NULL;
+    const struct cJSON *inputs = NULL;
     const char *type = NULL;
-    enum ft_status status =
-        ft_json_get_node(json, json->root, "predicate", FT_JSON_REQUIRED, FT_JSON_OBJECT, &predicate, error);
-    if (!status)
-        status = ft_json_get_node(json, predicate, "buildDefinition", FT_JSON_REQUIRED, FT_JSON_OBJECT,
-                                  &definition, error);
-    if (!status) status = ft_json_get_string(json, definition, "buildType", FT_JSON_REQUIRED, &type, error);
-    if (!status)
-        status = ft_json_get_node(json, definition, "resolvedDependencies", FT_JSON_REQUIRED, FT_JSON_ARRAY,
-                                  &inputs, error);
+    enum ft_status status = find_inputs(item, &inputs, &type, error);
     if (status) return status;
     say(chain, "ok    %s: %zu files, %s", item->path, item->files.count, type);
     for (const struct cJSON *e = ft_json_first(inputs); e && !status; e = ft_json_next(e)) {
