@@ -26,8 +26,8 @@ cat > shape/config.json <<'J'
 J
 echo '{"eos_token": "<|endoftext|>"}' > shape/tokenizer_config.json
 ok "a vocabulary" "$bin/ft-vocab" -n 300 -o shape/tokenizer.json data.jsonl
-ok "tokens" "$bin/ft-tokenize" -m shape --loss all -o all.ftok data.jsonl
-ok "a model from random weights" "$bin/ft-train" -q -m shape --init random -t all.ftok -s method=full -s steps=2 -o base
+ok "tokens" "$bin/ft-tokenize" -m shape --loss all -o train.ftok data.jsonl
+ok "a model from random weights" "$bin/ft-train" -q -m shape --init random -t train.ftok -s method=full -s steps=2 -o base
 cat > Makefile <<M
 MODEL = base
 DATA = data.jsonl
