@@ -51,15 +51,15 @@ for my $name (@shares) {
     for (['base', \@base, -0.2], ['tuned', \@tuned, 0.2]) {
         my ($system, $list, $shift) = @$_;
         my $m = $results->{$system}{$name};
-        push @$list, join ' ', $i + $shift, map { 100 * $_ } $m->{value}, @{ $m->{interval_95} };
+        push @$list, join ' ', $i + $shift, (map { 100 * $_ } $m->{value}, @{ $m->{interval_95} }), 0.36;
     }
     (my $shown = $name) =~ s/_/ /g;
     push @tics, "'$shown' $i";
     $i++;
 }
-my $bars = plot("set style fill solid\nset boxwidth 0.36\nset yrange [0:108]\nset xrange [-0.6:" . ($i - 0.4) . "]\nset ylabel '% of records'\n"
-        . 'set xtics (' . join(', ', @tics) . ")\nset key top left\n"
-        . "plot '-' using 1:2:3:4 with boxerrorbars lc rgb '#9aa7b4' title 'base', '-' using 1:2:3:4 with boxerrorbars lc rgb '#2d7d46' title 'tuned'\n"
+my $bars = plot("set style fill solid\nset yrange [0:108]\nset xrange [-0.6:" . ($i - 0.4) . "]\nset ylabel '%'\n"
+        . 'set xtics (' . join(', ', @tics) . ")\nset key outside top center horizontal\n"
+        . "plot '-' using 1:2:3:4:5 with boxerrorbars lc rgb '#9aa7b4' title 'base', '-' using 1:2:3:4:5 with boxerrorbars lc rgb '#2d7d46' title 'tuned'\n"
         . join("\n", @base) . "\ne\n" . join("\n", @tuned) . "\ne\n");
 
 my $page = slurp("$out/report/report.html");
