@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #define FT_JINJA_STEPS_MAX ((uint64_t)50000000)        /* evaluated nodes a run */
-#define FT_JINJA_MEMORY_MAX ((size_t)512 << 20)        /* bytes of values a run */
+#define FT_JINJA_MEMORY_MAX ((size_t)128 << 20)        /* bytes of values a run */
 #define FT_JINJA_OUTPUT_MAX ((size_t)64 << 20)         /* bytes of text a run */
 #define FT_JINJA_DEPTH_MAX 150u                        /* nesting of expressions, blocks, macros */
 
