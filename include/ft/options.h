@@ -49,7 +49,8 @@ enum ft_options_result { FT_OPTIONS_RUN, FT_OPTIONS_DONE, FT_OPTIONS_BAD };
 
 /* Parses argv, fills the targets, and sets *operands to the index of the first operand (argv is permuted so
  * that operands come last). FT_OPTIONS_DONE: --help, --version or --complete was answered on stdout.
- * FT_OPTIONS_BAD: *error says what is wrong and names the nearest right option. */
+ * FT_OPTIONS_BAD: *error says what is wrong and names the nearest right option. Standard descriptors that are closed
+ * are made to fail from here on. */
 enum ft_options_result ft_options_parse(const struct ft_command *command, int argc, char **argv, int *operands,
                                         struct ft_error *error);
 

@@ -6,10 +6,12 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { OPTIONS_MAX = 128, WORD_MAX = 64 };
 
@@ -117,8 +119,11 @@ static enum ft_status store(const struct ft_option *o, const char *value, struct
     return ft_fail(error, FT_USAGE, "%s: unknown option type", what);
 }
 
-static enum ft_status unknown(const struct ft_command *command, const char *word, struct ft_error *error) {
+static enum ft_status unknown(const struct ft_command *command, const char *given, struct ft_error *error) {
     const char *names[OPTIONS_MAX + 3];
+    char word[WORD_MAX + 3]; /* without "=VALUE" */
+    size_t length = strcspn(given, "=");
+    snprintf(word, sizeof word, "%.*s", (int)(length < sizeof word ? length : sizeof word - 1), given);
     size_t n = 0;
     for (const struct ft_option *o = command->options; o->name && n < OPTIONS_MAX; o++) names[n++] = o->name;
     names[n++] = "help";
@@ -169,8 +174,17 @@ static enum ft_status parse_short(const struct ft_command *command, int argc, ch
     return FT_OK;
 }
 
+/* Were one of these closed, the next file to be opened would get its number, and words meant for a person would
+ * end in it. /dev/null takes the place, opened so that using it fails. */
+static void hold_standard_descriptors(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+            (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 enum ft_options_result ft_options_parse(const struct ft_command *command, int argc, char **argv, int *operands,
                                         struct ft_error *error) {
+    hold_standard_descriptors();
     int kept = 1; /* operands are gathered at argv[1..kept), then moved behind the options */
     char **held = NULL;
     if (ft_alloc(&held, (size_t)argc + 1, sizeof *held, error)) return FT_OPTIONS_BAD;
@@ -193,6 +207,10 @@ enum ft_options_result ft_options_parse(const struct ft_command *command, int ar
         } else if ((word[1] == '-' ? parse_long : parse_short)(command, argc, argv, &i, error)) {
             result = FT_OPTIONS_BAD;
         }
+    }
+    if (result == FT_OPTIONS_DONE && fflush(stdout) != 0) {
+        ft_fail_errno(error, FT_IO, "standard output: cannot be written");
+        result = FT_OPTIONS_BAD;
     }
     kept = argc - n_held;
     for (int i = 0; i < n_held; i++) argv[kept + i] = held[i];
