@@ -57,6 +57,7 @@ static void catch_signals(void) {
     struct sigaction action = {.sa_handler = on_signal};
     sigemptyset(&action.sa_mask);
     static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    ft_commit_on_signal(); /* for the others */
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         struct sigaction before;
         if (sigaction(numbers[i], NULL, &before) == 0 && before.sa_handler == SIG_IGN) continue; /* nohup */
@@ -343,6 +344,7 @@ static enum ft_status run(struct work *w, struct ft_error *error) {
     }
     status = ft_exec_new(&w->exec, (unsigned)w->options.threads, error);
     if (!status) status = load_model(w, error);
+    if (status == FT_NOMEM) ft_error_context(error, "%s", w->options.model);
     if (status) return status;
     return w->options.plan ? plan(w, error) : train(w, found, error);
 }

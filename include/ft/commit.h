@@ -56,7 +56,8 @@ void ft_directory_abort(struct ft_directory *directory); /* removes the temporar
  * it go through ft_output. Temporaries that killed processes left in it are removed. */
 enum ft_status ft_directory_make(const char *path, struct ft_error *error);
 
-/* From now on SIGINT, SIGTERM and SIGHUP remove every live temporary and then end the process by that signal.
+/* From now on signals that end a program (of the terminal, of a pipe that nobody reads, of the processor's time)
+ * remove every live temporary and then end the process by that signal; past a file size limit a write fails.
  * For cmd/. */
 void ft_commit_on_signal(void);
 /* The same removal for programs with their own handlers; async-signal-safe. */

@@ -29,6 +29,7 @@ enum slot_state { SLOT_FREE, SLOT_CLAIMED, SLOT_LIVE };
 static struct slot {
     atomic_int state;
     char path[PATH_MAX];
+    const char *shown; /* what a directory is going to be called: its owner's, while live */
 } live[LIVE_MAX];
 static atomic_uint serial;
 
@@ -41,6 +42,20 @@ static struct slot *claim(void) {
 }
 
 static void release(struct slot *slot) { atomic_store(&slot->state, SLOT_FREE); }
+
+/* The name that messages use: a file within the temporary of a directory is called as it will be.
+ * Released by free(). */
+static char *shown_name(const char *path) {
+    struct ft_buffer name = {0};
+    for (size_t i = 0; i < LIVE_MAX; i++) {
+        size_t length = strlen(live[i].path);
+        if (atomic_load(&live[i].state) != SLOT_LIVE || !live[i].shown) continue;
+        if (strncmp(path, live[i].path, length) != 0 || path[length] != '/') continue;
+        if (!ft_path_join(&name, live[i].shown, path + length + 1, NULL)) return name.data;
+        ft_buffer_release(&name);
+    }
+    return strdup(path);
+}
 
 void ft_commit_clean(void) {
     int saved = errno;
@@ -56,7 +71,8 @@ static void on_signal(int number) {
 }
 
 void ft_commit_on_signal(void) {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE, SIGXCPU};
+    signal(SIGXFSZ, SIG_IGN); /* past `ulimit -f` a write fails, and the message says where */
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         struct sigaction action = {.sa_handler = on_signal}, old;
         sigfillset(&action.sa_mask);
@@ -66,9 +82,10 @@ void ft_commit_on_signal(void) {
 }
 
 /* Makes a temporary file or directory beside `target`, and a slot that names it. *fd is set for files. */
-static enum ft_status make_temporary(struct slot **out, int *fd, const char *target, struct ft_error *error) {
+static enum ft_status make_temporary(struct slot **out, int *fd, const char *target, const char *shown,
+                                     struct ft_error *error) {
     struct slot *slot = claim();
-    if (!slot) return ft_fail(error, FT_LIMIT, "%s: more than %d outputs are open at once", target, LIVE_MAX);
+    if (!slot) return ft_fail(error, FT_LIMIT, "%s: more than %d outputs are open at once", shown, LIVE_MAX);
     const char *slash = strrchr(target, '/');
     int directory = slash ? (int)(slash - target) + 1 : 0;
     int made = -1;
@@ -83,9 +100,10 @@ static enum ft_status make_temporary(struct slot **out, int *fd, const char *tar
     if (made < 0) {
         release(slot);
         return errno == ENOENT ? ft_fail(error, FT_IO,
-                                         "%s: its directory does not exist; make it with mkdir -p", target)
-                               : ft_fail_errno(error, FT_IO, "%s: cannot be written", target);
+                                         "%s: its directory does not exist; make it with mkdir -p", shown)
+                               : ft_fail_errno(error, FT_IO, "%s: cannot be written", shown);
     }
+    slot->shown = NULL;
     atomic_store(&slot->state, SLOT_LIVE);
     *out = slot;
     return FT_OK;
@@ -94,7 +112,8 @@ static enum ft_status make_temporary(struct slot **out, int *fd, const char *tar
 /* --- files ---------------------------------------------------------------------------------------------- */
 
 struct ft_output {
-    char *path;   /* as the caller named it, for messages */
+    char *path;   /* as the caller named it */
+    char *shown;  /* for messages */
     char *target; /* links resolved: a rename must not replace the link */
     int fd;
     unsigned flags;
@@ -112,6 +131,7 @@ static void output_free(struct ft_output *output) {
         release(output->temporary);
     }
     free(output->path);
+    free(output->shown);
     free(output->target);
     free(output);
 }
@@ -124,26 +144,29 @@ static enum ft_status open_target(struct ft_output *output, struct ft_error *err
     struct stat info;
     bool exists = stat(output->path, &info) == 0;
     if (exists && S_ISDIR(info.st_mode))
-        return ft_fail(error, FT_USAGE, "%s: is a directory; name a file", output->path);
+        return ft_fail(error, FT_USAGE, "%s: is a directory; name a file", output->shown);
     if (exists && !S_ISREG(info.st_mode)) { /* /dev/null, a FIFO */
         output->fd = open(output->path, O_WRONLY | O_CLOEXEC);
-        return output->fd < 0 ? ft_fail_errno(error, FT_IO, "%s: cannot be written", output->path) : FT_OK;
+        return output->fd < 0 ? ft_fail_errno(error, FT_IO, "%s: cannot be written", output->shown) : FT_OK;
     }
     output->target = exists ? realpath(output->path, NULL) : strdup(output->path);
-    if (!output->target) return ft_fail_errno(error, FT_IO, "%s: cannot be written", output->path);
-    return make_temporary(&output->temporary, &output->fd, output->target, error);
+    if (!output->target) return ft_fail_errno(error, FT_IO, "%s: cannot be written", output->shown);
+    return make_temporary(&output->temporary, &output->fd, output->target, output->shown, error);
 }
 
 enum ft_status ft_output_open(struct ft_output **out, const char *path, unsigned flags,
                               struct ft_error *error) {
     struct ft_output *output;
+    if (!*path) return ft_fail(error, FT_USAGE, "the output file has an empty name");
     enum ft_status status = ft_alloc(&output, 1, sizeof *output, error);
     if (status) return status;
     output->fd = -1;
     output->flags = flags;
     ft_sha256_init(&output->hash);
     output->path = strdup(path);
-    status = output->path ? open_target(output, error) : ft_fail(error, FT_NOMEM, "out of memory");
+    output->shown = shown_name(path);
+    status = output->path && output->shown ? open_target(output, error)
+                                           : ft_fail(error, FT_NOMEM, "out of memory");
     if (status) output_free(output);
     else *out = output;
     return status;
@@ -156,7 +179,7 @@ static enum ft_status write_all(struct ft_output *output, const unsigned char *b
         if (done < 0 && errno == EINTR) continue;
         if (done < 0)
             return ft_fail_errno(error, FT_IO, "%s: cannot be written",
-                                 output->fd == STDOUT_FILENO ? "standard output" : output->path);
+                                 output->fd == STDOUT_FILENO ? "standard output" : output->shown);
         bytes += done;
         count -= (size_t)done;
     }
@@ -224,11 +247,11 @@ static void sync_parent(const char *target) {
 static enum ft_status close_output(struct ft_output *output, struct ft_error *error) {
     bool file = output->temporary != NULL;
     if (file && !(output->flags & FT_OUTPUT_NOSYNC) && fsync(output->fd) != 0)
-        return ft_fail_errno(error, FT_IO, "%s: cannot be written", output->path);
+        return ft_fail_errno(error, FT_IO, "%s: cannot be written", output->shown);
     if (output->fd == STDOUT_FILENO) return FT_OK;
     int result = close(output->fd);
     output->fd = -1;
-    return result == 0 ? FT_OK : ft_fail_errno(error, FT_IO, "%s: cannot be written", output->path);
+    return result == 0 ? FT_OK : ft_fail_errno(error, FT_IO, "%s: cannot be written", output->shown);
 }
 
 enum ft_status ft_output_commit(struct ft_output *output, struct ft_error *error) {
@@ -238,7 +261,7 @@ enum ft_status ft_output_commit(struct ft_output *output, struct ft_error *error
         const char *temporary = output->temporary->path;
         bool keep = output->flags & FT_OUTPUT_KEEP && same_contents(temporary, output->target);
         if (!keep && rename(temporary, output->target) != 0)
-            status = ft_fail_errno(error, FT_IO, "%s: cannot be put in place", output->path);
+            status = ft_fail_errno(error, FT_IO, "%s: cannot be put in place", output->shown);
         else if (!keep && !(output->flags & FT_OUTPUT_NOSYNC)) sync_parent(output->target);
     }
     output_free(output);
@@ -313,9 +336,10 @@ enum ft_status ft_directory_begin(struct ft_directory **out, const char *path, s
     enum ft_status status = ft_alloc(&directory, 1, sizeof *directory, error);
     if (status) return status;
     status = resolve(directory, path, error);
-    if (!status) status = make_temporary(&directory->temporary, NULL, directory->target, error);
+    if (!status)
+        status = make_temporary(&directory->temporary, NULL, directory->target, directory->path, error);
     if (status) directory_free(directory);
-    else *out = directory;
+    else directory->temporary->shown = directory->path, *out = directory;
     return status;
 }
 
