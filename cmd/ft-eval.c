@@ -33,6 +33,7 @@ struct work {
     struct ft_ftok_set set;
     struct ft_score_row *rows[2];
     struct ft_report report;
+    struct ft_directory *directory; /* NULL without -o */
     struct ft_progress progress;
     char model_sha256[FT_SHA256_HEX];
     char *task_words;
@@ -59,21 +60,50 @@ static enum ft_status parse_tasks(struct settings *s, char *words, struct ft_err
     return FT_OK;
 }
 
-/* NAME>=VALUE or NAME<=VALUE against the tuned system (the only one, when there is one). *met is left true when it holds. */
-static enum ft_status check_bar(const struct ft_report *report, const char *bar, bool *met, struct ft_error *error) {
-    const char *at = strstr(bar, ">=") ? strstr(bar, ">=") : strstr(bar, "<=");
-    double limit;
-    if (!at || ft_parse_double(at + 2, "--bar", &limit, error))
-        return ft_fail(error, FT_USAGE, "--bar '%s': NAME>=VALUE or NAME<=VALUE is expected", bar);
+/* NAME>=VALUE or NAME<=VALUE. */
+struct bar {
     char name[64];
-    snprintf(name, sizeof name, "%.*s", (int)(at - bar), bar);
-    const struct ft_metric *metric = ft_report_find(report, name);
-    if (!metric) return ft_fail(error, FT_USAGE, "--bar '%s': there is no metric of this name in the report", bar);
-    double value = metric->paired.value[report->two];
-    if (*at == '>' ? value >= limit : value <= limit) return FT_OK;
-    fprintf(stderr, "ft-eval: bar not met: %s is %.6g, asked for %s\n", name, value, bar);
-    *met = false;
+    bool least;
+    double limit;
+};
+
+static enum ft_status parse_bar(struct bar *out, const char *bar, struct ft_error *error) {
+    const char *at = strstr(bar, ">=") ? strstr(bar, ">=") : strstr(bar, "<=");
+    if (!at || ft_parse_double(at + 2, "--bar", &out->limit, error))
+        return ft_fail(error, FT_USAGE, "--bar '%s': NAME>=VALUE or NAME<=VALUE is expected", bar);
+    snprintf(out->name, sizeof out->name, "%.*s", (int)(at - bar), bar);
+    out->least = *at == '>';
     return FT_OK;
+}
+
+static enum ft_status check_bars(const struct settings *s, struct ft_error *error) {
+    struct bar bar;
+    enum ft_status status = FT_OK;
+    for (size_t i = 0; i < s->bars.count && !status; i++) status = parse_bar(&bar, s->bars.item[i], error);
+    return status;
+}
+
+/* Before anything is written: every bar names a metric of the report. */
+static enum ft_status find_metrics(const struct settings *s, const struct ft_report *report, struct ft_error *error) {
+    struct bar bar;
+    for (size_t i = 0; i < s->bars.count; i++) {
+        enum ft_status status = parse_bar(&bar, s->bars.item[i], error);
+        if (status) return status;
+        if (!ft_report_find(report, bar.name))
+            return ft_fail(error, FT_USAGE, "--bar '%s': there is no metric of this name; the table without --bar lists them",
+                           s->bars.item[i]);
+    }
+    return FT_OK;
+}
+
+/* Against the tuned system (the only one, when there is one). */
+static bool meets(const struct ft_report *report, const char *text) {
+    struct bar bar;
+    if (parse_bar(&bar, text, NULL)) return false;
+    double value = ft_report_find(report, bar.name)->paired.value[report->two];
+    if (bar.least ? value >= bar.limit : value <= bar.limit) return true;
+    fprintf(stderr, "ft-eval: bar not met: %s is %.6g, asked for %s\n", bar.name, value, text);
+    return false;
 }
 
 /* --- scoring --------------------------------------------------------------------------------------------- */
@@ -181,7 +211,6 @@ static enum ft_status fill_directory(struct work *w, struct ft_directory *d, str
 static enum ft_status write_directory(struct work *w, const char *test, struct ft_error *error) {
     const struct settings *s = w->settings;
     struct ft_provenance *provenance = NULL;
-    struct ft_directory *directory = NULL;
     enum ft_status status = ft_provenance_new(&provenance, "eval", error);
     if (!status) status = ft_provenance_add_model(provenance, "model", s->model, error);
     if (!status && s->tuned)
@@ -196,12 +225,11 @@ static enum ft_status write_directory(struct work *w, const char *test, struct f
         ft_json_set_u64(json, parameters, "max_tokens", s->max_tokens);
         ft_json_set_u64(json, parameters, "resamples", s->resamples);
         ft_json_set_u64(json, parameters, "seed", s->seed);
-        status = ft_directory_begin(&directory, s->output, error);
+        status = fill_directory(w, w->directory, provenance, error);
     }
     if (!status) {
-        status = fill_directory(w, directory, provenance, error);
-        if (!status) status = ft_directory_commit(directory, error);
-        else ft_directory_abort(directory);
+        status = ft_directory_commit(w->directory, error);
+        w->directory = NULL;
     }
     ft_provenance_free(provenance);
     return status;
@@ -246,16 +274,20 @@ static enum ft_status prepare(struct work *w, struct settings *s, const char *te
 
 static enum ft_status run(struct settings *s, const char *test, bool *met, struct ft_error *error) {
     struct work w = {.settings = s};
-    enum ft_status status = prepare(&w, s, test, error);
+    enum ft_status status = check_bars(s, error);
+    if (!status) status = prepare(&w, s, test, error);
+    if (!status && s->output) status = ft_directory_begin(&w.directory, s->output, error); /* refused before the long work */
     if (!status) status = score_system(&w, 0, NULL, error);
     if (!status && s->tuned) status = score_system(&w, 1, s->tuned, error);
     if (!status) {
         struct ft_score score = {.set = &w.set, .tokenizer = w.tokenizer, .fields = s->fields, .n_fields = s->n_fields};
         status = ft_report_build(&w.report, &score, w.rows, s->generate, s->seed, s->resamples, error);
     }
+    if (!status) status = find_metrics(s, &w.report, error);
     if (!status && s->output) status = write_directory(&w, test, error);
     if (!status) status = print_result(&w, error);
-    for (size_t i = 0; i < s->bars.count && !status; i++) status = check_bar(&w.report, s->bars.item[i], met, error);
+    for (size_t i = 0; i < s->bars.count && !status; i++) *met &= meets(&w.report, s->bars.item[i]);
+    ft_directory_abort(w.directory);
     ft_report_release(&w.report);
     for (int i = 0; i < 2; i++) {
         ft_score_rows_release(w.rows[i], w.set.rows);

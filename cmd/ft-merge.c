@@ -13,6 +13,7 @@
 #include "ft/provenance.h"
 #include "ft/system.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,7 @@ enum { PROBE_TOKENS = 64, PROBE_RECORDS = 32 };
 
 struct settings {
     const char *model, *adapter, *output, *dtype, *probe;
-    double tolerance; /* < 0: by element type */
+    double tolerance; /* NaN: by element type */
     size_t threads;
 };
 
@@ -48,7 +49,8 @@ static enum ft_status measure(const struct settings *s, struct ft_exec *exec, st
         if (status) return status;
         size_t count = set.rows < PROBE_RECORDS ? set.rows : PROBE_RECORDS;
         if (set.vocab_size > vocab)
-            status = ft_fail(error, FT_MISMATCH, "%s: made for a vocabulary of %u, the model has %zu", s->probe, set.vocab_size, vocab);
+            status = ft_fail(error, FT_MISMATCH, "%s: made for a vocabulary of %u, the model has %zu; run ft-tokenize -m %s",
+                             s->probe, set.vocab_size, vocab, s->model);
         if (!status) status = ft_difference_measure(difference, exec, adapted, merged, set.ids, set.start, count, error);
         ft_ftok_set_release(&set);
         return status;
@@ -92,7 +94,7 @@ static enum ft_status merge_into(const struct settings *s, const char *directory
     if (!status) {
         size_t count;
         struct ft_parameter *const *parameter = ft_model_parameters(merged, &count);
-        double limit = s->tolerance >= 0.0 ? s->tolerance : tolerance_for(parameter[0]->dtype);
+        double limit = isnan(s->tolerance) ? tolerance_for(parameter[0]->dtype) : s->tolerance;
         if (!(difference->mean_kl <= limit))
             status = ft_fail(error, FT_MISMATCH, "the merged model is %.3g nats away from base + adapter, more than %.3g; store it as --dtype f32, or allow it with --tolerance",
                              difference->mean_kl, limit);
@@ -143,7 +145,7 @@ static enum ft_status run(const struct settings *s, struct ft_error *error) {
 }
 
 int main(int argc, char **argv) {
-    struct settings s = {.dtype = "base", .tolerance = -1.0};
+    struct settings s = {.dtype = "base", .tolerance = NAN};
     const struct ft_option options[] = {
         {'m', "model", FT_OPTION_STRING, &s.model, "DIR", "the base model", 0, 0},
         {'a', "adapter", FT_OPTION_STRING, &s.adapter, "DIR", "the adapter to fuse", 0, 0},
@@ -166,6 +168,7 @@ int main(int argc, char **argv) {
         if (!s.model || !s.adapter || !s.output)
             ft_fail(&error, FT_USAGE, "%s is missing (ft-merge --help)", !s.model ? "-m MODEL" : !s.adapter ? "-a ADAPTER" : "-o DIR");
         else if (first != argc) ft_fail(&error, FT_USAGE, "unexpected operand '%s'", argv[first]);
+        else if (s.tolerance < 0.0) ft_fail(&error, FT_USAGE, "--tolerance: 0 or more nats are expected");
         else if (run(&s, &error) == FT_OK) return 0;
     }
     fprintf(stderr, "ft-merge: %s\n", error.message);
