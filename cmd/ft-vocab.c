@@ -83,6 +83,9 @@ static enum ft_status run(const struct settings *s, char **paths, struct ft_erro
     enum ft_status status = ft_bpe_trainer_new(&trainer, error);
     for (char **path = *paths ? paths : standard_input; *path && !status; path++)
         status = add_file(trainer, s, *path, error);
+    if (!status && ft_bpe_trainer_empty(trainer))
+        status = ft_fail(error, FT_FORMAT, "%s: there is no text to learn from%s", *paths ? ft_path_shown(*paths) : "standard input",
+                         s->plain ? "" : " under the wanted keys; name others with --key, or say --plain");
     if (!status) status = ft_bpe_trainer_finish(trainer, s->size, special, &json, &size, error);
     if (!status) status = ft_write_file(s->output, json.data, json.size, FT_OUTPUT_KEEP, error);
     if (!status) {

@@ -18,9 +18,11 @@ void ft_bpe_trainer_free(struct ft_bpe_trainer *trainer); /* NULL is fine */
 enum ft_status ft_bpe_trainer_add(struct ft_bpe_trainer *trainer, const char *text, size_t length,
                                   struct ft_error *error);
 
+bool ft_bpe_trainer_empty(const struct ft_bpe_trainer *trainer); /* no text was added so far */
+
 /* Learns until the vocabulary (special tokens, 256 bytes, merges) has `vocab` entries, or no pair occurs twice.
- * special: NULL-terminated names that get the ids 0, 1, ... Appends the tokenizer.json to *json and sets *size to
- * the number of entries. */
+ * special: NULL-terminated names, all different, that get the ids 0, 1, ... Appends the tokenizer.json to *json
+ * and sets *size to the number of entries. */
 enum ft_status ft_bpe_trainer_finish(struct ft_bpe_trainer *trainer, size_t vocab, const char *const *special,
                                      struct ft_buffer *json, size_t *size, struct ft_error *error);
 

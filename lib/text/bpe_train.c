@@ -335,6 +335,8 @@ static enum ft_status write_json(struct ft_buffer *out, const struct merge *merg
     return w.status;
 }
 
+bool ft_bpe_trainer_empty(const struct ft_bpe_trainer *t) { return t->n_words == 0; }
+
 enum ft_status ft_bpe_trainer_finish(struct ft_bpe_trainer *t, size_t vocab, const char *const *special,
                                      struct ft_buffer *json, size_t *size, struct ft_error *error) {
     size_t n_special = 0, n_merges = 0;
@@ -342,6 +344,10 @@ enum ft_status ft_bpe_trainer_finish(struct ft_bpe_trainer *t, size_t vocab, con
     if (vocab < 256 + n_special || vocab > VOCAB_MAX)
         return ft_fail(error, FT_USAGE, "a vocabulary of %zu entries: choose %zu (bytes and special tokens) to %d",
                        vocab, 256 + n_special, VOCAB_MAX);
+    for (size_t i = 0; i < n_special; i++)
+        for (size_t j = 0; j <= i; j++)
+            if (!*special[i] || (j < i && strcmp(special[i], special[j]) == 0))
+                return ft_fail(error, FT_USAGE, "the special token '%.64s' is %s", special[i], *special[i] ? "given twice" : "empty");
     size_t want = vocab - 256 - n_special;
     struct merge *merges = NULL;
     enum ft_status status = ft_alloc(&merges, want, sizeof *merges, error);
