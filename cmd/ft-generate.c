@@ -74,9 +74,15 @@ static enum ft_status encode_messages(struct work *w, const char *name, uint64_t
     return status;
 }
 
+static enum ft_status encode_prompt(struct work *w, const char *name, uint64_t number, const char *prompt, struct ft_ids *ids,
+                                    struct ft_error *error) {
+    enum ft_status status = ft_example_prompt(w->encoder, prompt, NULL, 0, ids, error);
+    return status ? ft_error_context(error, "%s:%llu", name, (unsigned long long)number) : FT_OK;
+}
+
 static enum ft_status encode_line(struct work *w, const char *name, uint64_t number, const char *line, size_t size,
                                   struct ft_ids *ids, struct ft_error *error) {
-    if (w->settings->plain) return ft_example_prompt(w->encoder, line, NULL, 0, ids, error);
+    if (w->settings->plain) return encode_prompt(w, name, number, line, ids, error);
     struct ft_json json = {0};
     const char *prompt = NULL, *text = NULL;
     enum ft_status status = ft_json_parse(&json, line, size, name, number, error);
@@ -88,7 +94,7 @@ static enum ft_status encode_line(struct work *w, const char *name, uint64_t num
         if (!status) status = ft_json_get_string(&json, json.root, "text", FT_JSON_OPTIONAL, &text, error);
         if (!status && !prompt && !text)
             status = ft_json_fail(&json, json.root, error, "\"messages\", \"prompt\" or \"text\" is expected");
-        if (!status) status = ft_example_prompt(w->encoder, prompt ? prompt : text, NULL, 0, ids, error);
+        if (!status) status = encode_prompt(w, name, number, prompt ? prompt : text, ids, error);
     }
     ft_json_release(&json);
     return status;
@@ -99,9 +105,13 @@ static enum ft_status take_line(struct work *w, struct pending *p, const char *n
     size_t i = p->count;
     if (memchr(line, '\0', size)) return ft_fail(error, FT_FORMAT, "%s:%llu: NUL in the text", name, (unsigned long long)number);
     p->ids[i] = (struct ft_ids){0};
+    size_t context = ft_model_config(w->model)->positions;
     enum ft_status status = encode_line(w, name, number, line, size, &p->ids[i], error);
     if (!status && p->ids[i].count == 0)
         status = ft_fail(error, FT_FORMAT, "%s:%llu: the prompt is empty and the model has no first token of its own", name, (unsigned long long)number);
+    if (!status && p->ids[i].count >= context)
+        status = ft_fail(error, FT_LIMIT, "%s:%llu: a prompt of %zu tokens leaves no room for a completion in the model's %zu; shorten it",
+                         name, (unsigned long long)number, p->ids[i].count, context);
     if (!status && !(p->line[i] = strdup(line))) status = ft_fail(error, FT_NOMEM, "out of memory for the prompts");
     if (status) {
         ft_ids_release(&p->ids[i]);

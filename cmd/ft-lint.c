@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct job {
     struct ft_lint_options options;
@@ -24,7 +25,6 @@ struct job {
     struct ft_example_encoder *encoder;
     struct ft_example example;
     FILE *copy; /* of standard input, which is wanted twice */
-    char copy_path[32];
     /* For --fix: what became of each line, and which of its records come first. */
     bool *usable;
     size_t lines, line_capacity;
@@ -47,7 +47,7 @@ static void reader_close(struct reader *reader) {
     ft_shingles_release(&reader->shingles);
 }
 
-/* tmpfile removes itself, however this process ends. */
+/* From here on standard input is a copy that can be read again; tmpfile removes itself, however this process ends. */
 static enum ft_status copy_stdin(struct job *job, struct ft_error *error) {
     static char block[1 << 16];
     job->copy = tmpfile();
@@ -56,7 +56,7 @@ static enum ft_status copy_stdin(struct job *job, struct ft_error *error) {
         if (fwrite(block, 1, n, job->copy) != n) return ft_fail_errno(error, FT_IO, "the copy of standard input");
     if (ferror(stdin)) return ft_fail_errno(error, FT_IO, "standard input");
     if (fflush(job->copy)) return ft_fail_errno(error, FT_IO, "the copy of standard input");
-    snprintf(job->copy_path, sizeof job->copy_path, "/dev/fd/%d", fileno(job->copy));
+    if (dup2(fileno(job->copy), STDIN_FILENO) < 0) return ft_fail_errno(error, FT_IO, "the copy of standard input");
     return FT_OK;
 }
 
@@ -64,8 +64,9 @@ static enum ft_status reader_open(struct reader *reader, struct job *job, const 
     *reader = (struct reader){.job = job, .name = ft_path_shown(path)};
     bool is_stdin = strcmp(path, "-") == 0;
     enum ft_status status = is_stdin && !job->copy ? copy_stdin(job, error) : FT_OK;
-    if (!status && is_stdin) rewind(job->copy);
-    return status ? status : ft_lines_open(&reader->lines, is_stdin ? job->copy_path : path, 0, error);
+    if (!status && is_stdin && lseek(STDIN_FILENO, 0, SEEK_SET) < 0)
+        status = ft_fail_errno(error, FT_IO, "the copy of standard input");
+    return status ? status : ft_lines_open(&reader->lines, path, 0, error);
 }
 
 /* The next line, without a byte order mark. */

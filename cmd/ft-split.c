@@ -355,8 +355,8 @@ int main(int argc, char **argv) {
     if (!status && !(job.options.similarity >= 0.5 && job.options.similarity <= 1.0))
         status = ft_fail(&error, FT_USAGE, "--similarity: %g is outside 0.5 to 1", job.options.similarity);
     if (status) goto bad;
-    job.options.grouped = job.group != NULL;
-    job.options.stratified = job.stratify != NULL;
+    job.options.group = job.group;
+    job.options.stratify = job.stratify;
     ft_commit_on_signal();
     status = make(&job, &error);
     if (!status) tell(&job);

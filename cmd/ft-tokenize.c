@@ -194,7 +194,8 @@ static enum ft_status put_record(struct job *job, struct item *item, struct ft_e
     job->records++;
     job->tokens += example->ids.count;
     for (size_t i = 0; i < example->ids.count; i++) job->learnt += example->weight[i] > 0;
-    if (!status && job->writer && (status = ft_ftok_put(job->writer, &row, error))) status = at_line(job, item, error);
+    if (!status && job->writer && (status = ft_ftok_put(job->writer, &row, error)) && status != FT_IO)
+        status = at_line(job, item, error);
     return status;
 }
 
@@ -408,8 +409,8 @@ int main(int argc, char **argv) {
     ft_commit_on_signal();
     enum ft_status status = start(&job, &error);
     if (!status) status = read_inputs(&job, argv + operand, argc - operand, &error);
-    if (!status) status = finish(&job, &error);
-    if (!status && fflush(stdout)) status = ft_fail_errno(&error, FT_IO, "standard output");
+    if (!status && fflush(stdout)) status = ft_fail_errno(&error, FT_IO, "standard output: cannot be written");
+    if (!status) status = finish(&job, &error); /* after what is shown, so that a failure there leaves no file */
     if (!status) tell(&job);
     release(&job);
     if (!status) return 0;

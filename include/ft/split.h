@@ -30,7 +30,7 @@ struct ft_split_options {
     uint64_t seed;
     uint32_t share[FT_SPLIT_PARTS]; /* in millionths, together FT_SPLIT_WHOLE */
     double similarity;              /* near-duplicates stay together from here on, 0.5 to 1; 1: only exact ones */
-    bool grouped, stratified;
+    const char *group, *stratify;   /* the keys, for messages; NULL: not asked for */
 };
 
 /* "80/10/10": three percentages with at most four decimals that add up to 100; FT_USAGE otherwise. */
@@ -41,7 +41,7 @@ struct ft_split;
 enum ft_status ft_split_new(struct ft_split **split, const struct ft_split_options *options, struct ft_error *error);
 void ft_split_free(struct ft_split *split); /* NULL is fine */
 
-/* label and group are copied; NULL: none. A record without group (when grouped) is a group of its own. */
+/* label and group are copied; NULL: none. A record without group (when they are grouped) is a group of its own. */
 enum ft_status ft_split_add(struct ft_split *split, const unsigned char content[FT_SHA256_SIZE],
                             const struct ft_shingles *shingles, const char *label, const char *group,
                             struct ft_error *error);
@@ -51,7 +51,7 @@ enum ft_status ft_split_add(struct ft_split *split, const unsigned char content[
 enum ft_status ft_split_rescan(struct ft_split *split, bool *needed, struct ft_error *error);
 enum ft_status ft_split_again(struct ft_split *split, struct ft_shingles *shingles, struct ft_error *error);
 
-/* FT_FORMAT when there are no records, or none has a group (label) although grouped (stratified). */
+/* FT_FORMAT when there are no records, or none has a group (label) although they are asked for. */
 enum ft_status ft_split_decide(struct ft_split *split, struct ft_error *error);
 
 size_t ft_split_count(const struct ft_split *split);

@@ -120,8 +120,9 @@ static enum ft_status read_message(struct ft_record *record, const struct cJSON 
     const struct cJSON *role = ft_json_find(message, "role"), *content = ft_json_find(message, "content");
     *turn = (struct ft_turn){.content = "", .node = message};
     if (!is(role, FT_JSON_STRING) || ft_json_string(&record->json, role, &turn->role, error) || !is_listed(turn->role, roles))
-        return fail(record, FT_RECORD_UNRECOGNIZED_ROLE, error, "message %zu: the role is none of system, developer, user, "
-                    "assistant, tool, function", number);
+        return fail(record, FT_RECORD_UNRECOGNIZED_ROLE, error, "message %zu: the role %s%.40s%s is none of system, developer, "
+                    "user, assistant, tool, function", number, turn->role ? "\"" : "", turn->role ? turn->role : "",
+                    turn->role ? "\"" : "");
     bool called = has_calls(message), empty = !content || is(content, FT_JSON_NULL);
     if (!empty && !is(content, FT_JSON_STRING))
         return fail(record, FT_RECORD_MISSING_CONTENT, error, "message %zu: \"content\" must be a string, not %s", number,

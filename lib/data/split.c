@@ -137,7 +137,7 @@ enum ft_status ft_split_add(struct ft_split *split, const unsigned char content[
     *row = (struct row){.item = 0};
     memcpy(row->content, content, FT_SHA256_SIZE);
     status = ft_names_put(&split->labels, label, &row->label, error);
-    if (!status) status = ft_names_put(&split->groups, split->options.grouped ? group : NULL, &row->group, error);
+    if (!status) status = ft_names_put(&split->groups, split->options.group ? group : NULL, &row->group, error);
     if (!status && is_fuzzy(split)) status = add_signature(split, content, shingles, error);
     if (!status) split->count++;
     return status;
@@ -388,16 +388,16 @@ enum ft_status ft_split_decide(struct ft_split *split, struct ft_error *error) {
     if (!split->count) return ft_fail(error, FT_FORMAT, "there are no records to split");
     if (split->facts.boilerplate && split->again != split->count)
         return ft_fail(error, FT_MISMATCH, "the input has fewer records than it had when it was read before");
-    if (split->options.grouped && !split->groups.count)
-        return ft_fail(error, FT_FORMAT, "no record has the key that --group names");
-    if (split->options.stratified && !split->labels.count)
-        return ft_fail(error, FT_FORMAT, "no record has the key that --stratify names");
+    if (split->options.group && !split->groups.count)
+        return ft_fail(error, FT_FORMAT, "no record has the key \"%s\" that --group names", split->options.group);
+    if (split->options.stratify && !split->labels.count)
+        return ft_fail(error, FT_FORMAT, "no record has the key \"%s\" that --stratify names", split->options.stratify);
     enum ft_status status = find_items(split, error);
     if (!status) status = ft_sets_init(&split->sets, split->facts.distinct, error);
     if (!status) status = join_groups(split, error);
     if (!status) status = search(split, are_apart, join_pair, error);
     if (!status) status = make_units(split, &unit_of, error);
-    if (!status && split->options.stratified) status = stratify_parts(split, error);
+    if (!status && split->options.stratify) status = stratify_parts(split, error);
     else if (!status) draw_parts(split);
     if (!status) {
         gather_facts(split, unit_of);
@@ -463,7 +463,7 @@ enum ft_status ft_split_report(const struct ft_split *split, struct ft_json *jso
         ft_json_set_u64(json, object, "units", facts->units);
         ft_json_set_u64(json, object, "labels", facts->labels);
         ft_json_set_u64(json, object, "without_label", facts->unlabelled);
-        if (split->options.grouped) {
+        if (split->options.group) {
             ft_json_set_u64(json, object, "groups", facts->groups);
             ft_json_set_u64(json, object, "without_group", facts->ungrouped);
         }
@@ -489,7 +489,7 @@ static enum ft_status warn_labels(const struct ft_split *split, unsigned part, c
     if (!missing) return FT_OK;
     return ft_buffer_printf(lines, error, "%s lacks %zu of %zu labels (such as '%.100s')%s\n", ft_split_part_name[part],
                             missing, split->labels.count, example,
-                            split->options.stratified ? "" : "; --stratify balances them");
+                            split->options.stratify ? "" : "; --stratify balances them");
 }
 
 enum ft_status ft_split_warnings(const struct ft_split *split, struct ft_buffer *lines, struct ft_error *error) {
@@ -507,7 +507,7 @@ enum ft_status ft_split_warnings(const struct ft_split *split, struct ft_buffer 
     }
     if (!status && facts->units > 1 && facts->largest > facts->records / 5)
         status = ft_buffer_printf(lines, error, "one unit of duplicates%s holds %zu of %zu records, so the ratios are "
-                                  "missed; see --similarity\n", split->options.grouped ? " or of a group" : "",
+                                  "missed; see --similarity\n", split->options.group ? " or of a group" : "",
                                   facts->largest, facts->records);
     if (!status && facts->units == 1 && facts->records > 1)
         status = ft_buffer_printf(lines, error, "all %zu records hang together and stay in one part\n", facts->records);

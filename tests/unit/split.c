@@ -137,7 +137,7 @@ static void test_stability(void) {
 static void test_groups(void) {
     struct ft_split_options options = plain;
     struct ft_split_facts facts;
-    options.grouped = true;
+    options.group = "user";
     options.similarity = 1.0;
     ok(split_items(&options, items, forward, ITEMS, first, &facts), "a grouped split");
     size_t apart = 0;
@@ -151,7 +151,7 @@ static void test_groups(void) {
 static void test_strata(void) {
     struct ft_split_options options = plain;
     struct ft_split_facts facts;
-    options.stratified = true;
+    options.stratify = "intent";
     ok(split_items(&options, items, forward, ITEMS, first, &facts), "a stratified split");
     size_t in[7][FT_SPLIT_PARTS] = {{0}}, all[7] = {0};
     for (unsigned i = 0; i < ITEMS; i++) in[i % 7][first[i]]++, all[i % 7]++;
