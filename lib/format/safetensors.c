@@ -167,7 +167,7 @@ static enum ft_status check_metadata(const struct ft_json *json, const struct cJ
 
 static enum ft_status read_header(struct shard *shard, uint64_t *length, struct ft_error *error) {
     const struct ft_map *map = &shard->map;
-    if (map->size < 8) return ft_fail(error, FT_FORMAT, "%s: not a safetensors file: only %zu bytes",
+    if (map->size < 8) return ft_fail(error, FT_FORMAT, "%s: not a safetensors file: only %zu bytes; get a whole copy",
                                       shard->path, map->size);
     *length = ft_load64(map->data);
     if (*length > HEADER_MAX)
@@ -392,7 +392,7 @@ enum ft_status ft_safetensors_need(const struct ft_safetensors *st, const char *
                                    struct ft_error *error) {
     const struct ft_tensor *tensor = ft_safetensors_find(st, name);
     if (!tensor)
-        return ft_fail(error, FT_FORMAT, "%s: the tensor %s is missing",
+        return ft_fail(error, FT_FORMAT, "%s: the tensor %s is missing; is it of this config.json?",
                        st->n_shards ? st->shards[0].path : "model", name);
     if (!tensor->readable)
         return ft_fail(error, FT_UNSUPPORTED, "%s: the tensor %s is stored as %s; F32, BF16 or F16 is needed",

@@ -197,6 +197,8 @@ enum ft_status ft_json_scan(const struct ft_json *json, const char *text, size_t
     struct scan s = {json, (const unsigned char *)text, size, 0, spans, error};
     if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
         return refuse(&s, "begins with a byte order mark; remove these three bytes");
+    if (size >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0))
+        return refuse(&s, "this is UTF-16; convert the file with iconv -f UTF-16 -t UTF-8");
     enum ft_status status = value(&s, 0);
     if (status) return status;
     skip_space(&s);

@@ -49,8 +49,8 @@ enum ft_status ft_config_activation(const struct ft_json *json, const char *key,
         *out = known[i].activation;
         return FT_OK;
     }
-    return ft_fail(error, FT_UNSUPPORTED, "%s: %s: the activation function '%.64s' is not implemented",
-                   json->name, key, name);
+    return ft_fail(error, FT_UNSUPPORTED, "%s: %s: the activation function '%.64s' is not implemented; "
+                   "silu, gelu, gelu_new and relu are", json->name, key, name);
 }
 
 enum ft_status ft_config_only(const struct ft_json *json, const char *key, bool supported,
@@ -87,7 +87,8 @@ enum ft_status ft_config_rope(struct ft_config *config, const struct ft_json *js
             status =
                 ft_json_get_double(json, rope, "rope_theta", FT_JSON_OPTIONAL, &config->rope_theta, error);
         if (!status && strcmp(type, "default") != 0)
-            status = ft_fail(error, FT_UNSUPPORTED, "%s: %s: the rotary scaling '%.64s' is not implemented",
+            status = ft_fail(error, FT_UNSUPPORTED, "%s: %s: the rotary scaling '%.64s' is not implemented; "
+                             "models without one are",
                              json->name, keys[i], type);
         if (!status && !(config->rope_theta >= 1 && config->rope_theta <= 1e18))
             status = ft_json_fail(json, rope, error, "rope_theta must be between 1 and 1e18");
@@ -104,8 +105,8 @@ static enum ft_status find_family(struct ft_config *config, const struct ft_json
     for (size_t i = 0; i < FAMILIES; i++)
         if (strcmp(families[i]->model_type, type) == 0) config->family = families[i];
     if (!config->family)
-        return ft_fail(error, FT_UNSUPPORTED, "%s: the model_type '%.64s' is not implemented", json->name,
-                       type);
+        return ft_fail(error, FT_UNSUPPORTED, "%s: the model_type '%.64s' is not implemented; "
+                       "gpt2 and llama are", json->name, type);
     memcpy(config->model_type, type, strlen(type) + 1); /* short: it is one of ours */
     return FT_OK;
 }
@@ -121,8 +122,8 @@ static enum ft_status read_dtype(struct ft_config *config, const struct ft_json 
     else if (strcmp(name, "bfloat16") == 0) config->dtype = FT_BF16;
     else if (strcmp(name, "float16") == 0) config->dtype = FT_F16;
     else
-        return ft_fail(error, FT_UNSUPPORTED, "%s: the element type '%.64s' is not implemented", json->name,
-                       name);
+        return ft_fail(error, FT_UNSUPPORTED, "%s: the element type '%.64s' is not implemented; "
+                       "float32, bfloat16 and float16 are", json->name, name);
     return FT_OK;
 }
 
@@ -161,7 +162,8 @@ static enum ft_status read_common(struct ft_config *config, const struct ft_json
         status =
             read_ids(json, "eos_token_id", config->vocab, config->eos, FT_EOS_MAX, &config->eos_count, error);
     if (!status && ft_json_find(json->root, "quantization_config"))
-        status = ft_fail(error, FT_UNSUPPORTED, "%s: quantized weights are not implemented", json->name);
+        status = ft_fail(error, FT_UNSUPPORTED, "%s: quantized weights are not implemented; "
+                         "get the model in bf16, f16 or f32", json->name);
     return status;
 }
 

@@ -356,7 +356,8 @@ static enum ft_status load_weights(struct ft_adapter *adapter, const struct ft_s
         for (size_t e = 0; e < parameter->elements; e++)
             if (!isfinite(parameter->value[e]))
                 return ft_fail(error, FT_NONFINITE,
-                               "%s: the tensor '%s' holds a NaN or an infinity: the file is damaged",
+                               "%s: the tensor '%s' holds a NaN or an infinity: the file is damaged; "
+                               "train it anew",
                                tensor->file, parameter->name);
     }
     for (size_t i = 0; i < ft_safetensors_count(weights); i++) {

@@ -430,8 +430,9 @@ enum ft_status ft_model_check_finite(struct ft_exec *exec, const struct ft_model
     const unsigned char *first = memchr(job.bad, 1, model->count);
     if (first)
         status = ft_fail(error, FT_NONFINITE,
-                         "%s: the tensor '%s' holds a NaN or an infinity: the file is damaged", model->path,
-                         model->parameters[first - job.bad]->name);
+                         "%s: the tensor '%s' holds a NaN or an infinity: the file is damaged; "
+                         "get another copy",
+                         model->path, model->parameters[first - job.bad]->name);
     free(job.bad);
     return status;
 }

@@ -27,6 +27,7 @@ static enum ft_status read_token(struct ft_added_token *token, const struct ft_j
         return status;
     token->id = (uint32_t)id;
     token->length = strlen(content);
+    if (!token->length) return ft_json_fail(json, node, error, "an added token without text; take it out");
     if (token->length > FT_ADDED_LENGTH_MAX)
         return ft_json_fail(json, node, error, "an added token of more than %zu bytes", FT_ADDED_LENGTH_MAX);
     if ((status = ft_alloc(&token->content, token->length + 1, 1, error))) return status;

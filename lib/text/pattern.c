@@ -97,7 +97,8 @@ enum ft_status ft_pattern_json(struct ft_pattern *pattern, const struct ft_json 
     if (text && strlen(text) > 0) return ft_pattern_literal(pattern, text, strlen(text), error);
     if (!regex || strlen(regex) > FT_PATTERN_MAX)
         return ft_json_fail(json, node, error, "a pattern is {\"String\": text} or {\"Regex\": expression}");
-    return ft_pattern_regex(pattern, regex, error);
+    status = ft_pattern_regex(pattern, regex, error);
+    return status ? ft_error_context(error, "%s", json->name) : FT_OK;
 }
 
 void ft_pattern_release(struct ft_pattern *pattern) {

@@ -58,7 +58,7 @@ static const struct key keys[] = {
     {"eval_every", COUNT, ALWAYS, AT(eval_every), 0, 4294967295.0, false, false, NULL, 0, 0},
     {"save_every", COUNT, ALWAYS, AT(save_every), 0, 4294967295.0, false, false, NULL, 0, 0},
     {"patience", COUNT, ALWAYS, AT(patience), 0, 4294967295.0, false, false, NULL, 0, 0},
-    {"lora.rank", COUNT, LORA_ONLY, AT(lora_rank), 1, 65536, false, false, NULL, 16, 16},
+    {"lora.rank", COUNT, LORA_ONLY, AT(lora_rank), 1, 4096, false, false, NULL, 16, 16},
     {"lora.alpha", NUMBER, LORA_ONLY, AT(lora_alpha), 0, 1e6, true, false, NULL, 32, 32},
     {"lora.rslora", BOOL, LORA_ONLY, AT(lora_rslora), 0, 1, false, false, NULL, 0, 0},
     {"lora.targets", LIST, LORA_ONLY, 0, 0, 0, false, false, NULL, 0, 0},
@@ -113,7 +113,7 @@ static enum ft_status store_number(struct ft_recipe *recipe, const struct key *k
     bool low = key->above_min ? value <= key->min : value < key->min;
     bool high = key->below_max ? value >= key->max : value > key->max;
     if (low || high)
-        return ft_fail(error, FT_FORMAT, "%s: %.17g is outside %s%g, %g%s", key->name, value,
+        return ft_fail(error, FT_FORMAT, "%s: %.17g is outside %s%.10g, %.10g%s", key->name, value,
                        key->above_min ? "(" : "[", key->min, key->max, key->below_max ? ")" : "]");
     if (key->type == COUNT) *(uint64_t *)member(recipe, key) = (uint64_t)value;
     else *(double *)member(recipe, key) = value;

@@ -46,8 +46,8 @@ enum ft_status ft_trainer_check_set(const struct ft_model *model, const struct f
     const struct ft_config *config = ft_model_config(model);
     if (set->rows == 0) return ft_fail(error, FT_FORMAT, "%s: no records: there is nothing to learn", name);
     if (set->vocab_size > config->vocab)
-        return ft_fail(error, FT_MISMATCH, "%s: made for a vocabulary of %" PRIu32 " tokens, the model has %zu", name,
-                       set->vocab_size, config->vocab);
+        return ft_fail(error, FT_MISMATCH, "%s: made for a vocabulary of %" PRIu32 " tokens, the model has %zu; make it anew "
+                       "with ft-tokenize -m and this model", name, set->vocab_size, config->vocab);
     for (size_t r = 0; r < set->rows; r++) {
         size_t length = set->start[r + 1] - set->start[r], t = set->start[r];
         while (t < set->start[r + 1] && !(set->weights[t] > 0)) t++;
