@@ -87,7 +87,11 @@ $(B)/lib/base/version.o: $(B)/source_digest.h
 $(B)/lib/base/version.o: CPPFLAGS += -include $(B)/source_digest.h
 
 # Kernels: speed flags per file and never for the whole program.
-$(B)/lib/kernel/%.o: OPT_KERNEL := $(if $(filter -O0,$(OPT)),,-O3)
+# Sanitizers make minutes of them: those builds keep to OPT, and fuzzing leaves them out (they parse nothing).
+$(B)/lib/kernel/%.o: OPT_KERNEL := $(if $(filter -O0,$(OPT))$(SAN),,-O3)
+ifneq ($(findstring fuzzer,$(SAN)),)
+$(B)/lib/kernel/%.o: SANFLAGS :=
+endif
 %_avx2.o:   ISA_FLAGS := -mavx2 -mfma -mf16c
 %_avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512
 %_simde.o:  ISA_FLAGS := -mavx2 -mfma -Wno-psabi -DSIMDE_ENABLE_NATIVE_ALIASES
