@@ -224,7 +224,6 @@ $(ORACLE)/ready:
 	touch $@
 oracle: all $(ORACLE)/ready ## fixtures from PyTorch, transformers, PEFT and tokenizers, made again and compared with
 	$(ORACLE)/bin/python tests/oracle/model.py && $(ORACLE)/bin/python tests/oracle/train.py
-	$(ORACLE)/bin/python tests/oracle/tokenizer.py --random 300
 	$(if $(SHARED),$(ORACLE)/bin/python tests/oracle/tokenizer.py $(foreach f,$(wildcard $(SHARED)/data/*/*.txt $(SHARED)/data/*/*.csv),--data $(f)) \
 	    $(wildcard $(SHARED)/tokenizers/*) $(SHARED)/models/stories260K)
 	$(MAKE) check

@@ -3,7 +3,6 @@
 """Tokenizers against Hugging Face's `tokenizers`, through ft-tokenize --ids and --decode.
 
     tokenizer.py [--ft BIN] [--data FILE]... TOKENIZER...   compare on data (each line, and in blocks) and on a Unicode torture
-    tokenizer.py --random N [--seed S] [--ft BIN]           compare N random tokenizers over all options
     tokenizer.py --fixtures DIR                             write the small tokenizers and cases that `make check` uses
 
 TOKENIZER is a directory with tokenizer.json, or such a file. Exit status 0: no difference.
