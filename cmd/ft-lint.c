@@ -47,20 +47,24 @@ static void reader_close(struct reader *reader) {
     ft_shingles_release(&reader->shingles);
 }
 
-/* From here on standard input is a copy that can be read again; tmpfile removes itself, however this process ends. */
+/* From here on standard input is a copy that can be read again; tmpfile removes itself, however this process
+ * ends. */
 static enum ft_status copy_stdin(struct job *job, struct ft_error *error) {
     static char block[1 << 16];
     job->copy = tmpfile();
     if (!job->copy) return ft_fail_errno(error, FT_IO, "no temporary file for standard input");
     for (size_t n; (n = fread(block, 1, sizeof block, stdin)) > 0;)
-        if (fwrite(block, 1, n, job->copy) != n) return ft_fail_errno(error, FT_IO, "the copy of standard input");
+        if (fwrite(block, 1, n, job->copy) != n)
+            return ft_fail_errno(error, FT_IO, "the copy of standard input");
     if (ferror(stdin)) return ft_fail_errno(error, FT_IO, "standard input");
     if (fflush(job->copy)) return ft_fail_errno(error, FT_IO, "the copy of standard input");
-    if (dup2(fileno(job->copy), STDIN_FILENO) < 0) return ft_fail_errno(error, FT_IO, "the copy of standard input");
+    if (dup2(fileno(job->copy), STDIN_FILENO) < 0)
+        return ft_fail_errno(error, FT_IO, "the copy of standard input");
     return FT_OK;
 }
 
-static enum ft_status reader_open(struct reader *reader, struct job *job, const char *path, struct ft_error *error) {
+static enum ft_status reader_open(struct reader *reader, struct job *job, const char *path,
+                                  struct ft_error *error) {
     *reader = (struct reader){.job = job, .name = ft_path_shown(path)};
     bool is_stdin = strcmp(path, "-") == 0;
     enum ft_status status = is_stdin && !job->copy ? copy_stdin(job, error) : FT_OK;
@@ -84,13 +88,14 @@ static enum ft_status reader_next(struct reader *reader, bool *marked, struct ft
 static enum ft_status parse(struct reader *reader, struct ft_error *error) {
     const struct job *job = reader->job;
     struct ft_record_keys keys = {.label = job->label, .group = job->group};
-    enum ft_status status = ft_record_parse_keys(&reader->record, job->format, &keys, reader->line, reader->size, reader->name,
-                                                 ft_lines_number(reader->lines), error);
+    enum ft_status status =
+        ft_record_parse_keys(&reader->record, job->format, &keys, reader->line, reader->size, reader->name,
+                             ft_lines_number(reader->lines), error);
     if (status) return status;
     return ft_shingles_record(&reader->shingles, &reader->record, error);
 }
 
-/* --- the first look --------------------------------------------------------------------------------------------- */
+/* --- the first look ------------------------------------------------------------------------------------ */
 
 /* The message of a failed parse without "file:line: code: ", which the report says by itself. */
 static const char *bare_message(const struct reader *reader, const char *message) {
@@ -101,18 +106,20 @@ static const char *bare_message(const struct reader *reader, const char *message
         message += name + strlen(prefix);
     const char *code = ft_record_problem_code(reader->record.problem);
     size_t size = strlen(code);
-    return strncmp(message, code, size) == 0 && strncmp(message + size, ": ", 2) == 0 ? message + size + 2 : message;
+    return strncmp(message, code, size) == 0 && strncmp(message + size, ": ", 2) == 0 ? message + size + 2
+                                                                                      : message;
 }
 
 static enum ft_status mark_line(struct job *job, bool usable, struct ft_error *error) {
-    enum ft_status status = ft_grow(&job->usable, &job->line_capacity, job->lines + 1, sizeof *job->usable, (size_t)1 << 31,
-                                    "lines", error);
+    enum ft_status status = ft_grow(&job->usable, &job->line_capacity, job->lines + 1, sizeof *job->usable,
+                                    (size_t)1 << 31, "lines", error);
     if (!status) job->usable[job->lines++] = usable;
     return status;
 }
 
 /* Tokens of the present record as ft-tokenize makes them; one that it would refuse is a finding. */
-static enum ft_status count_tokens(struct reader *reader, struct ft_lint_counts *counts, struct ft_error *error) {
+static enum ft_status count_tokens(struct reader *reader, struct ft_lint_counts *counts,
+                                   struct ft_error *error) {
     struct job *job = reader->job;
     struct ft_example *example = &job->example;
     uint32_t bos;
@@ -122,8 +129,10 @@ static enum ft_status count_tokens(struct reader *reader, struct ft_lint_counts 
                             bare_message(reader, error->message));
     if (status) return status;
     counts->tokens = example->ids.count;
-    for (size_t i = 0; i < example->ids.count; i++) counts->supervised += example->weight[i] > 0.0f;
-    if (ft_tokenizer_bos(job->tokenizer, &bos) && example->ids.count > 1 && example->ids.id[0] == bos && example->ids.id[1] == bos)
+    for (size_t i = 0; i < example->ids.count; i++)
+        counts->supervised += example->weight[i] > 0.0f;
+    if (ft_tokenizer_bos(job->tokenizer, &bos) && example->ids.count > 1 && example->ids.id[0] == bos &&
+        example->ids.id[1] == bos)
         return ft_lint_note(job->lint, FT_LINT_WARNING, "doubled_bos", reader->record.line, error,
                             "the text brings a second token that begins a sequence");
     return FT_OK;
@@ -137,8 +146,10 @@ static enum ft_status look(struct reader *reader, struct ft_error *error) {
     if (broken)
         status = ft_lint_broken(job->lint, reader->record.problem, ft_lines_number(reader->lines),
                                 bare_message(reader, error->message), error);
-    else if (!status && job->encoder) status = count_tokens(reader, &counts, error);
-    if (!status && !broken) status = ft_lint_add(job->lint, &reader->record, &reader->shingles, &counts, error);
+    else if (!status && job->encoder)
+        status = count_tokens(reader, &counts, error);
+    if (!status && !broken)
+        status = ft_lint_add(job->lint, &reader->record, &reader->shingles, &counts, error);
     if (!status && job->fix) status = mark_line(job, !broken, error);
     return status;
 }
@@ -156,8 +167,9 @@ static enum ft_status look_at_file(struct job *job, const char *path, struct ft_
         if (status || !reader.line) break;
         returned += ft_lines_returned(reader.lines);
         if (marked)
-            status = ft_lint_note(job->lint, FT_LINT_WARNING, "byte_order_mark", 1, error,
-                                  "the file begins with a byte order mark, which is no JSON; --fix takes it off");
+            status =
+                ft_lint_note(job->lint, FT_LINT_WARNING, "byte_order_mark", 1, error,
+                             "the file begins with a byte order mark, which is no JSON; --fix takes it off");
         if (!status) status = look(&reader, error);
         ft_progress_update(&progress, ft_lines_number(reader.lines), NULL);
     }
@@ -170,7 +182,7 @@ static enum ft_status look_at_file(struct job *job, const char *path, struct ft_
     return status;
 }
 
-/* --- the second look, and --fix ------------------------------------------------------------------------------- */
+/* --- the second look, and --fix ------------------------------------------------------------------------ */
 
 static enum ft_status look_again(struct job *job, const char *path, struct ft_error *error) {
     struct reader reader;
@@ -180,8 +192,10 @@ static enum ft_status look_again(struct job *job, const char *path, struct ft_er
         status = reader_next(&reader, &marked, error);
         if (status || !reader.line) break;
         status = parse(&reader, error);
-        if (status == FT_FORMAT && reader.record.problem != FT_RECORD_FINE) status = FT_OK;
-        else if (!status) status = ft_lint_again(job->lint, &reader.shingles, error);
+        if (status == FT_FORMAT && reader.record.problem != FT_RECORD_FINE)
+            status = FT_OK;
+        else if (!status)
+            status = ft_lint_again(job->lint, &reader.shingles, error);
     }
     reader_close(&reader);
     return status;
@@ -194,7 +208,8 @@ static enum ft_status copy_good_lines(struct job *job, struct reader *reader, st
     for (size_t line = 0, record = 0; !status; line++) {
         status = reader_next(reader, &marked, error);
         if (status || !reader->line) break;
-        if (line >= job->lines) return ft_fail(error, FT_MISMATCH, "%s: grew while it was read", reader->name);
+        if (line >= job->lines)
+            return ft_fail(error, FT_MISMATCH, "%s: grew while it was read", reader->name);
         if (!job->usable[line] || !ft_lint_keep(job->lint, record++)) continue;
         status = ft_output_write(output, reader->line, reader->size, error);
         if (!status) status = ft_output_write(output, "\n", 1, error);
@@ -213,7 +228,7 @@ static enum ft_status fix(struct job *job, const char *path, struct ft_error *er
     return status ? status : ft_output_commit(output, error);
 }
 
-/* --- the whole ---------------------------------------------------------------------------------------------------- */
+/* --- the whole ----------------------------------------------------------------------------------------- */
 
 static enum ft_status report(const struct job *job, struct ft_error *error) {
     struct ft_buffer text = {0};
@@ -233,8 +248,8 @@ static enum ft_status report(const struct job *job, struct ft_error *error) {
     return status;
 }
 
-/* What the model says about size: its longest document, and its number of parameters. A bare tokenizer.json says
- * neither. */
+/* What the model says about size: its longest document, and its number of parameters. A bare tokenizer.json
+ * says neither. */
 static enum ft_status size_up(struct job *job, struct ft_error *error) {
     struct ft_config config;
     struct ft_safetensors *weights = NULL;
@@ -270,9 +285,11 @@ static enum ft_status run(struct job *job, char **paths, size_t count, struct ft
     bool again = false;
     enum ft_status status = load_model(job, error);
     if (!status) status = ft_lint_new(&job->lint, &job->options, error);
-    for (size_t i = 0; i < count && !status; i++) status = look_at_file(job, paths[i], error);
+    for (size_t i = 0; i < count && !status; i++)
+        status = look_at_file(job, paths[i], error);
     if (!status) status = ft_lint_rescan(job->lint, &again, error);
-    for (size_t i = 0; i < count && !status && again; i++) status = look_again(job, paths[i], error);
+    for (size_t i = 0; i < count && !status && again; i++)
+        status = look_again(job, paths[i], error);
     if (!status) status = ft_lint_finish(job->lint, error);
     if (!status && job->fix) status = fix(job, paths[0], error);
     return status ? status : report(job, error);
@@ -280,10 +297,13 @@ static enum ft_status run(struct job *job, char **paths, size_t count, struct ft
 
 static enum ft_status check_usage(struct job *job, char **paths, size_t count, struct ft_error *error) {
     size_t streams = 0;
-    for (size_t i = 0; i < count; i++) streams += strcmp(paths[i], "-") == 0;
+    for (size_t i = 0; i < count; i++)
+        streams += strcmp(paths[i], "-") == 0;
     if (streams > 1) return ft_fail(error, FT_USAGE, "standard input can be read once only");
-    if (job->fix && count != 1) return ft_fail(error, FT_USAGE, "--fix takes one file of data; %zu were given", count);
-    if (job->options.max_tokens && !job->model) return ft_fail(error, FT_USAGE, "--max-tokens needs a model: -m DIR");
+    if (job->fix && count != 1)
+        return ft_fail(error, FT_USAGE, "--fix takes one file of data; %zu were given", count);
+    if (job->options.max_tokens && !job->model)
+        return ft_fail(error, FT_USAGE, "--max-tokens needs a model: -m DIR");
     if (job->fix && job->json && strcmp(job->fix, "-") == 0)
         return ft_fail(error, FT_USAGE, "--fix - and --json would both write to standard output");
     if (!(job->options.similarity >= 0.5 && job->options.similarity <= 1.0))
@@ -295,28 +315,37 @@ static enum ft_status check_usage(struct job *job, char **paths, size_t count, s
 int main(int argc, char **argv) {
     struct job job = {.options = {.similarity = 0.8}, .format_name = "auto", .shown = 5};
     const struct ft_option options[] = {
-        {'m', "model", FT_OPTION_STRING, &job.model, "DIR", "count tokens as this model (or tokenizer.json) has them", 0, 0},
-        {0, "max-tokens", FT_OPTION_SIZE, &job.options.max_tokens, "N", "longer records are findings (the model's bound)", 0, 0},
+        {'m', "model", FT_OPTION_STRING, &job.model, "DIR",
+         "count tokens as this model (or tokenizer.json) has them", 0, 0},
+        {0, "max-tokens", FT_OPTION_SIZE, &job.options.max_tokens, "N",
+         "longer records are findings (the model's bound)", 0, 0},
         {0, "json", FT_OPTION_FLAG, &job.json, NULL, "the report as JSON", 0, 0},
         {0, "fix", FT_OPTION_STRING, &job.fix, "FILE",
-         "write the data there, without broken lines, exact duplicates, carriage returns and byte order mark", 0, 0},
-        {0, "format", FT_OPTION_STRING, &job.format_name, "auto|messages|prompt|instruction|text", "what records must be (auto)",
+         "write the data there, without broken lines, exact duplicates, carriage returns and byte order mark",
          0, 0},
+        {0, "format", FT_OPTION_STRING, &job.format_name, "auto|messages|prompt|instruction|text",
+         "what records must be (auto)", 0, 0},
         {0, "label", FT_OPTION_STRING, &job.label, "KEY", "the key of the label (label)", 0, 0},
-        {0, "similarity", FT_OPTION_DOUBLE, &job.options.similarity, "S", "near-duplicates are at least so similar (0.8)", 0, 0},
+        {0, "similarity", FT_OPTION_DOUBLE, &job.options.similarity, "S",
+         "near-duplicates are at least so similar (0.8)", 0, 0},
         {0, "show", FT_OPTION_SIZE, &job.shown, "N", "findings shown of each kind (5)", 0, 1000000},
         {0}};
     const struct ft_command command = {
-        "ft-lint", "[DATA|-]...", "Examines training data: give training, validation and test files together, in this order",
-        "Exit status: 0 nothing to complain about, 1 there are findings (notes do not count), 2 wrong usage or failure.",
+        "ft-lint", "[DATA|-]...",
+        "Examines training data: give training, validation and test files together, in this order",
+        "Exit status: 0 nothing to complain about, 1 there are findings (notes do not count), 2 wrong usage "
+        "or failure.",
         options};
     struct ft_error error;
     char *standard_input[] = {"-"};
     int operand;
     switch (ft_options_parse(&command, argc, argv, &operand, &error)) {
-    case FT_OPTIONS_DONE: return fclose(stdout) ? 2 : 0;
-    case FT_OPTIONS_BAD: goto bad;
-    case FT_OPTIONS_RUN: break;
+    case FT_OPTIONS_DONE:
+        return fclose(stdout) ? 2 : 0;
+    case FT_OPTIONS_BAD:
+        goto bad;
+    case FT_OPTIONS_RUN:
+        break;
     }
     char **paths = operand < argc ? argv + operand : standard_input;
     size_t count = operand < argc ? (size_t)(argc - operand) : 1;

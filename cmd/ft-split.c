@@ -22,12 +22,13 @@ struct job {
     struct ft_buffer spool, scratch;
     bool tokens; /* the input is a token stream */
     char digest[FT_SHA256_HEX];
-    char tokenizer[FT_SHA256_HEX], data[FT_SHA256_HEX]; /* of a token stream: what it was made from; "" when it does not say */
+    char tokenizer[FT_SHA256_HEX],
+        data[FT_SHA256_HEX]; /* of a token stream: what it was made from; "" when it does not say */
     struct ft_split *split;
     struct ft_directory *directory;
 };
 
-/* --- reading, one record after the other ------------------------------------------------------------------ */
+/* --- reading, one record after the other --------------------------------------------------------------- */
 
 struct reader {
     struct job *job;
@@ -42,7 +43,8 @@ struct reader {
 
 static enum ft_status reader_open(struct reader *reader, struct job *job, struct ft_error *error) {
     *reader = (struct reader){.job = job};
-    return job->tokens ? ft_ftok_open(&reader->stream, job->path, error) : ft_lines_open(&reader->lines, job->path, 0, error);
+    return job->tokens ? ft_ftok_open(&reader->stream, job->path, error)
+                       : ft_lines_open(&reader->lines, job->path, 0, error);
 }
 
 static void reader_close(struct reader *reader) {
@@ -65,7 +67,8 @@ static enum ft_status reader_check(struct reader *reader, struct ft_error *error
     if (reader->stream) {
         memcpy(digest, ft_ftok_digest(reader->stream), sizeof digest);
         note_origin(reader->job, reader->stream);
-    } else ft_lines_digest(reader->lines, digest);
+    } else
+        ft_lines_digest(reader->lines, digest);
     if (!*reader->job->digest) memcpy(reader->job->digest, digest, sizeof digest);
     if (strcmp(reader->job->digest, digest) == 0) return FT_OK;
     return ft_fail(error, FT_MISMATCH, "%s: changed while it was read; try again when nobody writes it",
@@ -74,8 +77,9 @@ static enum ft_status reader_check(struct reader *reader, struct ft_error *error
 
 /* *more is false at the end. */
 static enum ft_status reader_next(struct reader *reader, bool *more, struct ft_error *error) {
-    enum ft_status status = reader->stream ? ft_ftok_next(reader->stream, &reader->row, error)
-                                           : ft_lines_next(reader->lines, &reader->line, &reader->size, error);
+    enum ft_status status = reader->stream
+                                ? ft_ftok_next(reader->stream, &reader->row, error)
+                                : ft_lines_next(reader->lines, &reader->line, &reader->size, error);
     *more = !status && (reader->row || reader->line);
     return status || *more ? status : reader_check(reader, error);
 }
@@ -88,7 +92,9 @@ static enum ft_status parse_line(struct reader *reader, struct ft_error *error) 
 
 /* The present record's shingles. */
 static enum ft_status reader_shingles(struct reader *reader, struct ft_error *error) {
-    if (reader->row) return ft_shingles_tokens(&reader->shingles, reader->row->ids, reader->row->weights, reader->row->count, error);
+    if (reader->row)
+        return ft_shingles_tokens(&reader->shingles, reader->row->ids, reader->row->weights,
+                                  reader->row->count, error);
     enum ft_status status = parse_line(reader, error);
     return status ? status : ft_shingles_record(&reader->shingles, &reader->record, error);
 }
@@ -98,7 +104,7 @@ static const char *stream_key(const struct ft_ftok_record *row, const char *key,
     return strcmp(key ? key : fallback, "group") == 0 ? row->group : row->label;
 }
 
-/* --- the passes ------------------------------------------------------------------------------------------------ */
+/* --- the passes ---------------------------------------------------------------------------------------- */
 
 static enum ft_status add_record(struct reader *reader, struct ft_error *error) {
     unsigned char content[FT_SHA256_SIZE];
@@ -114,7 +120,8 @@ static enum ft_status add_record(struct reader *reader, struct ft_error *error) 
         label = reader->record.label;
         group = reader->record.group;
     }
-    return status ? status : ft_split_add(reader->job->split, content, &reader->shingles, label, group, error);
+    return status ? status
+                  : ft_split_add(reader->job->split, content, &reader->shingles, label, group, error);
 }
 
 static enum ft_status add_again(struct reader *reader, struct ft_error *error) {
@@ -122,7 +129,8 @@ static enum ft_status add_again(struct reader *reader, struct ft_error *error) {
     return status ? status : ft_split_again(reader->job->split, &reader->shingles, error);
 }
 
-static enum ft_status scan(struct job *job, const char *what, enum ft_status (*visit)(struct reader *, struct ft_error *),
+static enum ft_status scan(struct job *job, const char *what,
+                           enum ft_status (*visit)(struct reader *, struct ft_error *),
                            struct ft_error *error) {
     struct reader reader;
     struct ft_progress progress;
@@ -139,15 +147,15 @@ static enum ft_status scan(struct job *job, const char *what, enum ft_status (*v
     return status;
 }
 
-/* --- writing ---------------------------------------------------------------------------------------------------- */
+/* --- writing ------------------------------------------------------------------------------------------- */
 
 struct part {
     struct ft_output *output;
     struct ft_ftok_writer *writer;
 };
 
-static enum ft_status part_open(struct part *part, struct job *job, const struct reader *reader, const char *name,
-                                struct ft_error *error) {
+static enum ft_status part_open(struct part *part, struct job *job, const struct reader *reader,
+                                const char *name, struct ft_error *error) {
     char file[16];
     snprintf(file, sizeof file, "%s.%s", name, job->tokens ? "ftok" : "jsonl");
     ft_buffer_clear(&job->scratch);
@@ -169,8 +177,10 @@ static enum ft_status part_close(struct part *part, const struct reader *reader,
                                  struct ft_error *error) {
     if (!status && part->writer) status = ft_ftok_finish(part->writer, ft_ftok_data(reader->stream), error);
     ft_ftok_writer_free(part->writer);
-    if (status) ft_output_abort(part->output);
-    else if (part->output) status = ft_output_commit(part->output, error);
+    if (status)
+        ft_output_abort(part->output);
+    else if (part->output)
+        status = ft_output_commit(part->output, error);
     *part = (struct part){0};
     return status;
 }
@@ -187,9 +197,11 @@ static enum ft_status write_parts(struct job *job, struct ft_error *error) {
         if (status || !more) break;
         if (record == ft_split_count(job->split))
             status = ft_fail(error, FT_MISMATCH, "%s: grew while it was read", ft_path_shown(job->input));
-        else status = part_put(&part[ft_split_part(job->split, record)], &reader, error);
+        else
+            status = part_put(&part[ft_split_part(job->split, record)], &reader, error);
     }
-    for (unsigned i = 0; i < FT_SPLIT_PARTS; i++) status = part_close(&part[i], &reader, status, error);
+    for (unsigned i = 0; i < FT_SPLIT_PARTS; i++)
+        status = part_close(&part[i], &reader, status, error);
     reader_close(&reader);
     return status;
 }
@@ -213,18 +225,25 @@ static enum ft_status write_report(struct job *job, struct ft_error *error) {
     status = ft_split_report(job->split, &json, json.root, error);
     ft_buffer_clear(&job->scratch);
     if (!status) status = ft_path_join(&job->scratch, ft_directory_path(job->directory), "split.json", error);
-    if (!status) status = ft_json_save(&json, job->scratch.data, FT_JSON_SORTED | FT_JSON_PRETTY, FT_OUTPUT_NOSYNC, error);
+    if (!status)
+        status =
+            ft_json_save(&json, job->scratch.data, FT_JSON_SORTED | FT_JSON_PRETTY, FT_OUTPUT_NOSYNC, error);
     ft_json_release(&json);
     return status;
 }
 
-/* A token stream that came through a pipe lies nowhere: what can be checked later is what it was made from. */
+/* A token stream that came through a pipe lies nowhere: what can be checked later is what it was made from.
+ */
 static enum ft_status add_inputs(struct job *job, struct ft_provenance *provenance, struct ft_error *error) {
-    if (job->path == job->input) return ft_provenance_add_digest(provenance, "data", job->input, job->digest, error);
+    if (job->path == job->input)
+        return ft_provenance_add_digest(provenance, "data", job->input, job->digest, error);
     if (!*job->data) return ft_provenance_add_digest(provenance, "data", "stream", job->digest, error);
-    ft_json_set_string(ft_provenance_json(provenance), ft_provenance_internal(provenance), "stream_sha256", job->digest);
+    ft_json_set_string(ft_provenance_json(provenance), ft_provenance_internal(provenance), "stream_sha256",
+                       job->digest);
     enum ft_status status = ft_provenance_add_digest(provenance, "data", "records", job->data, error);
-    return status ? status : ft_provenance_add_digest(provenance, "tokenizer", "tokenizer.json", job->tokenizer, error);
+    return status
+               ? status
+               : ft_provenance_add_digest(provenance, "tokenizer", "tokenizer.json", job->tokenizer, error);
 }
 
 static enum ft_status write_provenance(struct job *job, struct ft_error *error) {
@@ -238,7 +257,7 @@ static enum ft_status write_provenance(struct job *job, struct ft_error *error) 
     return status;
 }
 
-/* --- the whole ---------------------------------------------------------------------------------------------------- */
+/* --- the whole ----------------------------------------------------------------------------------------- */
 
 /* A stream can be read once only: keep its bytes beside the parts until they are written. */
 static enum ft_status spool(struct job *job, struct ft_error *error) {
@@ -246,7 +265,8 @@ static enum ft_status spool(struct job *job, struct ft_error *error) {
     struct ft_output *copy = NULL;
     const unsigned char *bytes;
     size_t count = 1;
-    enum ft_status status = ft_path_join(&job->spool, ft_directory_path(job->directory), "input.spool", error);
+    enum ft_status status =
+        ft_path_join(&job->spool, ft_directory_path(job->directory), "input.spool", error);
     if (!status) status = ft_source_open(&source, job->input, error);
     if (!status) status = ft_output_open(&copy, job->spool.data, FT_OUTPUT_NOSYNC, error);
     while (!status && count) {
@@ -255,8 +275,10 @@ static enum ft_status spool(struct job *job, struct ft_error *error) {
         if (!status) ft_source_skip(source, count);
     }
     ft_source_close(source);
-    if (status) ft_output_abort(copy);
-    else status = ft_output_commit(copy, error);
+    if (status)
+        ft_output_abort(copy);
+    else
+        status = ft_output_commit(copy, error);
     job->path = job->spool.data;
     return status;
 }
@@ -282,8 +304,11 @@ static enum ft_status prepare(struct job *job, struct ft_error *error) {
     const char *keys[] = {job->group, job->stratify};
     for (unsigned i = 0; i < 2 && !status && job->tokens; i++)
         if (keys[i] && strcmp(keys[i], "label") != 0 && strcmp(keys[i], "group") != 0)
-            status = ft_fail(error, FT_USAGE, "a token stream has the keys \"label\" and \"group\" only, not \"%s\"; split the "
-                             "JSONL file instead", keys[i]);
+            status =
+                ft_fail(error, FT_USAGE,
+                        "a token stream has the keys \"label\" and \"group\" only, not \"%s\"; split the "
+                        "JSONL file instead",
+                        keys[i]);
     return status;
 }
 
@@ -294,14 +319,17 @@ static enum ft_status make(struct job *job, struct ft_error *error) {
     if (!status) status = scan(job, "reading", add_record, error);
     if (!status) status = ft_split_rescan(job->split, &again, error);
     if (!status && again) status = scan(job, "comparing", add_again, error);
-    if (!status && ft_split_decide(job->split, error)) status = ft_error_context(error, "%s", ft_path_shown(job->input));
+    if (!status && ft_split_decide(job->split, error))
+        status = ft_error_context(error, "%s", ft_path_shown(job->input));
     if (!status) status = write_parts(job, error);
     if (!status && job->spool.data && unlink(job->spool.data) != 0)
         status = ft_fail_errno(error, FT_IO, "%s", job->spool.data);
     if (!status) status = write_report(job, error);
     if (!status) status = write_provenance(job, error);
-    if (status) ft_directory_abort(job->directory);
-    else status = ft_directory_commit(job->directory, error);
+    if (status)
+        ft_directory_abort(job->directory);
+    else
+        status = ft_directory_commit(job->directory, error);
     job->directory = NULL;
     return status;
 }
@@ -329,28 +357,38 @@ static void tell(struct job *job) {
 int main(int argc, char **argv) {
     struct job job = {.options = {.similarity = 0.8}, .ratios = "80/10/10", .input = "-"};
     const struct ft_option options[] = {
-        {'r', "ratios", FT_OPTION_STRING, &job.ratios, "A/B/C", "percentages of train, valid and test (80/10/10)", 0, 0},
+        {'r', "ratios", FT_OPTION_STRING, &job.ratios, "A/B/C",
+         "percentages of train, valid and test (80/10/10)", 0, 0},
         {0, "seed", FT_OPTION_U64, &job.options.seed, "N", "another seed gives another split (0)", 0, 0},
-        {'g', "group", FT_OPTION_STRING, &job.group, "KEY", "records with the same value of KEY stay together", 0, 0},
-        {0, "stratify", FT_OPTION_STRING, &job.stratify, "KEY", "each value of KEY is cut by the ratios", 0, 0},
+        {'g', "group", FT_OPTION_STRING, &job.group, "KEY",
+         "records with the same value of KEY stay together", 0, 0},
+        {0, "stratify", FT_OPTION_STRING, &job.stratify, "KEY", "each value of KEY is cut by the ratios", 0,
+         0},
         {0, "similarity", FT_OPTION_DOUBLE, &job.options.similarity, "S",
          "records at least so similar stay together, 0.5 to 1 (0.8); 1: exact duplicates only", 0, 0},
         {'o', "output", FT_OPTION_STRING, &job.output, "DIR", "the directory to make", 0, 0},
         {0}};
     const struct ft_command command = {
-        "ft-split", "[FILE|-]", "Splits records (JSONL, zstd or not) or a token stream into train, valid and test",
-        "Writes train, valid and test (.jsonl or .ftok; a part of ratio 0 is not written), split.json, provenance.json and\n"
-        "SHA256SUMS. Exit status: 0 done, 2 wrong usage or failure.", options};
+        "ft-split", "[FILE|-]",
+        "Splits records (JSONL, zstd or not) or a token stream into train, valid and test",
+        "Writes train, valid and test (.jsonl or .ftok; a part of ratio 0 is not written), split.json, "
+        "provenance.json and\n"
+        "SHA256SUMS. Exit status: 0 done, 2 wrong usage or failure.",
+        options};
     struct ft_error error;
     int operand;
     switch (ft_options_parse(&command, argc, argv, &operand, &error)) {
-    case FT_OPTIONS_DONE: return fclose(stdout) ? 2 : 0;
-    case FT_OPTIONS_BAD: goto bad;
-    case FT_OPTIONS_RUN: break;
+    case FT_OPTIONS_DONE:
+        return fclose(stdout) ? 2 : 0;
+    case FT_OPTIONS_BAD:
+        goto bad;
+    case FT_OPTIONS_RUN:
+        break;
     }
     if (operand < argc) job.input = argv[operand];
     enum ft_status status = ft_split_shares(job.ratios, job.options.share, &error);
-    if (!status && operand + 1 < argc) status = ft_fail(&error, FT_USAGE, "more than one input; ft-split --help shows the usage");
+    if (!status && operand + 1 < argc)
+        status = ft_fail(&error, FT_USAGE, "more than one input; ft-split --help shows the usage");
     if (!status && !job.output) status = ft_fail(&error, FT_USAGE, "-o DIR is missing");
     if (!status && !(job.options.similarity >= 0.5 && job.options.similarity <= 1.0))
         status = ft_fail(&error, FT_USAGE, "--similarity: %g is outside 0.5 to 1", job.options.similarity);

@@ -27,14 +27,17 @@ enum ft_status ft_boilerplate_new(struct ft_boilerplate **out, struct ft_error *
     if (status) return status;
     boilerplate->limit = UINT64_MAX;
     status = ft_alloc(&boilerplate->sample, SAMPLE_MAX, sizeof *boilerplate->sample, error);
-    if (status) free(boilerplate);
-    else *out = boilerplate;
+    if (status)
+        free(boilerplate);
+    else
+        *out = boilerplate;
     return status;
 }
 
 void ft_boilerplate_free(struct ft_boilerplate *boilerplate) {
     if (!boilerplate) return;
-    for (size_t i = 0; i < boilerplate->samples; i++) free(boilerplate->sample[i].hash);
+    for (size_t i = 0; i < boilerplate->samples; i++)
+        free(boilerplate->sample[i].hash);
     free(boilerplate->sample);
     free(boilerplate->shingle);
     free(boilerplate);
@@ -60,15 +63,18 @@ static void sink(struct ft_boilerplate *b) {
         b->limit /= 2;
         size_t kept = 0;
         for (size_t i = 0; i < b->samples; i++) {
-            if (ft_load64(b->sample[i].digest) <= b->limit) b->sample[kept++] = b->sample[i];
-            else free(b->sample[i].hash);
+            if (ft_load64(b->sample[i].digest) <= b->limit)
+                b->sample[kept++] = b->sample[i];
+            else
+                free(b->sample[i].hash);
         }
         b->samples = kept;
         if (!b->limit) break;
     }
 }
 
-enum ft_status ft_boilerplate_add(struct ft_boilerplate *boilerplate, const unsigned char digest[FT_SHA256_SIZE],
+enum ft_status ft_boilerplate_add(struct ft_boilerplate *boilerplate,
+                                  const unsigned char digest[FT_SHA256_SIZE],
                                   const struct ft_shingles *shingles, struct ft_error *error) {
     if (ft_load64(digest) > boilerplate->limit || boilerplate->samples == SAMPLE_MAX) return FT_OK;
     for (size_t i = 0; i < boilerplate->samples; i++)
@@ -89,17 +95,20 @@ enum ft_status ft_boilerplate_finish(struct ft_boilerplate *b, size_t *count, st
     *count = 0;
     if (b->samples < FT_BOILERPLATE_LEAST) return FT_OK;
     size_t total = 0;
-    for (size_t i = 0; i < b->samples; i++) total += b->sample[i].count;
+    for (size_t i = 0; i < b->samples; i++)
+        total += b->sample[i].count;
     enum ft_status status = ft_alloc(&b->shingle, total, sizeof *b->shingle, error);
     if (status) return status;
     size_t at = 0;
     for (size_t i = 0; i < b->samples; i++) {
-        if (b->sample[i].count) memcpy(b->shingle + at, b->sample[i].hash, b->sample[i].count * sizeof *b->shingle);
+        if (b->sample[i].count)
+            memcpy(b->shingle + at, b->sample[i].hash, b->sample[i].count * sizeof *b->shingle);
         at += b->sample[i].count;
     }
     qsort(b->shingle, total, sizeof *b->shingle, by_value);
     for (size_t i = 0, end; i < total; i = end) {
-        for (end = i + 1; end < total && b->shingle[end] == b->shingle[i]; end++) {}
+        for (end = i + 1; end < total && b->shingle[end] == b->shingle[i]; end++) {
+        }
         if (end - i > b->samples / 2) b->shingle[b->count++] = b->shingle[i];
     }
     *count = b->count;
@@ -111,7 +120,8 @@ static bool is_boilerplate(const struct ft_boilerplate *b, uint64_t hash) {
 }
 
 /* Moves what is kept of hash[from..to) to hash + kept; returns the new end. */
-static size_t strip_range(const struct ft_boilerplate *b, uint64_t *hash, size_t from, size_t to, size_t kept) {
+static size_t strip_range(const struct ft_boilerplate *b, uint64_t *hash, size_t from, size_t to,
+                          size_t kept) {
     for (size_t i = from; i < to; i++)
         if (!is_boilerplate(b, hash[i])) hash[kept++] = hash[i];
     return kept;
@@ -120,7 +130,8 @@ static size_t strip_range(const struct ft_boilerplate *b, uint64_t *hash, size_t
 void ft_boilerplate_strip(const struct ft_boilerplate *boilerplate, struct ft_shingles *shingles) {
     if (!boilerplate->count) return;
     bool left = false;
-    for (size_t i = 0; i < shingles->count && !left; i++) left = !is_boilerplate(boilerplate, shingles->hash[i]);
+    for (size_t i = 0; i < shingles->count && !left; i++)
+        left = !is_boilerplate(boilerplate, shingles->hash[i]);
     if (!left) return;
     size_t given = strip_range(boilerplate, shingles->hash, 0, shingles->given, 0);
     shingles->count = strip_range(boilerplate, shingles->hash, shingles->given, shingles->count, given);

@@ -90,6 +90,7 @@ struct ft_lint {
 
 void sketch_add(struct sketch *sketch, const uint64_t *hash, size_t count);
 uint64_t sketch_distinct(const struct sketch *sketch);
-uint32_t lengths_quantile(const struct lengths *lengths, unsigned percent); /* of sorted ones; 0 when there are none */
+uint32_t lengths_quantile(const struct lengths *lengths,
+                          unsigned percent); /* of sorted ones; 0 when there are none */
 
 #endif

@@ -11,9 +11,10 @@ enum { LABELS_SHOWN = 1000, LABELS_PRINTED = 8, BAR = 40 };
 
 static const char *const severity_name[] = {"note", "warning", "error"};
 
-/* --- JSON ------------------------------------------------------------------------------------------------------- */
+/* --- JSON ---------------------------------------------------------------------------------------------- */
 
-static void put_lengths(struct ft_json *json, struct cJSON *object, const char *key, const struct lengths *lengths) {
+static void put_lengths(struct ft_json *json, struct cJSON *object, const char *key,
+                        const struct lengths *lengths) {
     if (!lengths->count) return;
     struct cJSON *node = ft_json_set_object(json, object, key);
     ft_json_set_u64(json, node, "min", lengths_quantile(lengths, 0));
@@ -31,7 +32,8 @@ static void put_lengths(struct ft_json *json, struct cJSON *object, const char *
     }
 }
 
-static void put_diversity(struct ft_json *json, struct cJSON *object, const char *key, const struct sketch *sketch) {
+static void put_diversity(struct ft_json *json, struct cJSON *object, const char *key,
+                          const struct sketch *sketch) {
     struct cJSON *node = ft_json_set_object(json, object, key);
     ft_json_set_u64(json, node, "ngrams", sketch->count);
     ft_json_set_u64(json, node, "distinct", sketch_distinct(sketch));
@@ -76,7 +78,8 @@ static void put_file(const struct ft_lint *lint, struct ft_json *json, struct cJ
             ft_json_set_u64(json, labels, lint->labels.name[by_name[l]], file->label[by_name[l]]);
 }
 
-static void put_verdict(const struct ft_lint *lint, struct ft_json *json, struct cJSON *list, const struct verdict *verdict) {
+static void put_verdict(const struct ft_lint *lint, struct ft_json *json, struct cJSON *list,
+                        const struct verdict *verdict) {
     struct cJSON *object = ft_json_set_object(json, list, NULL);
     ft_json_set_string(json, object, "code", verdict->code);
     ft_json_set_string(json, object, "severity", severity_name[verdict->severity]);
@@ -85,13 +88,15 @@ static void put_verdict(const struct ft_lint *lint, struct ft_json *json, struct
     for (size_t i = 0; i < verdict->kept; i++) {
         const struct finding *finding = &verdict->finding[i];
         struct cJSON *node = ft_json_set_object(json, where, NULL);
-        if (finding->file < lint->files) ft_json_set_string(json, node, "file", lint->file[finding->file]->name);
+        if (finding->file < lint->files)
+            ft_json_set_string(json, node, "file", lint->file[finding->file]->name);
         if (finding->line) ft_json_set_u64(json, node, "line", finding->line);
         ft_json_set_string(json, node, "message", finding->message);
     }
 }
 
-enum ft_status ft_lint_json(const struct ft_lint *lint, struct ft_json *json, struct cJSON *object, struct ft_error *error) {
+enum ft_status ft_lint_json(const struct ft_lint *lint, struct ft_json *json, struct cJSON *object,
+                            struct ft_error *error) {
     uint32_t *by_name = NULL;
     enum ft_status status = ft_names_sorted(&lint->labels, &by_name, error);
     if (status) return status;
@@ -100,14 +105,16 @@ enum ft_status ft_lint_json(const struct ft_lint *lint, struct ft_json *json, st
     ft_json_set_double(json, object, "similarity", lint->options.similarity);
     ft_json_set_u64(json, object, "boilerplate_shingles", lint->boilerplate_shingles);
     struct cJSON *files = ft_json_set_array(json, object, "files");
-    for (unsigned f = 0; f < lint->files; f++) put_file(lint, json, files, f, by_name);
+    for (unsigned f = 0; f < lint->files; f++)
+        put_file(lint, json, files, f, by_name);
     struct cJSON *verdicts = ft_json_set_array(json, object, "findings");
-    for (size_t i = 0; i < lint->verdicts; i++) put_verdict(lint, json, verdicts, &lint->verdict[i]);
+    for (size_t i = 0; i < lint->verdicts; i++)
+        put_verdict(lint, json, verdicts, &lint->verdict[i]);
     free(by_name);
     return FT_OK;
 }
 
-/* --- text ------------------------------------------------------------------------------------------------------- */
+/* --- text ---------------------------------------------------------------------------------------------- */
 
 /* Every function here appends to the text and remembers the first failure. */
 struct page {
@@ -119,21 +126,23 @@ struct page {
 
 #define SAY(page, ...)                                                                                       \
     do {                                                                                                     \
-        if (!(page)->status) (page)->status = ft_buffer_printf((page)->text, (page)->error, __VA_ARGS__);     \
+        if (!(page)->status) (page)->status = ft_buffer_printf((page)->text, (page)->error, __VA_ARGS__);    \
     } while (0)
 
 static void say_lengths(struct page *page, const char *what, const struct lengths *lengths) {
     size_t most = 0;
     if (!lengths->count) return;
-    SAY(page, "  %-11s median %u, 95 %% up to %u, longest %u; %llu in all\n", what, lengths_quantile(lengths, 50),
-        lengths_quantile(lengths, 95), lengths_quantile(lengths, 100), (unsigned long long)lengths->sum);
-    for (unsigned b = 0; b < LINT_BUCKETS; b++) most = lengths->bucket[b] > most ? lengths->bucket[b] : most;
+    SAY(page, "  %-11s median %u, 95 %% up to %u, longest %u; %llu in all\n", what,
+        lengths_quantile(lengths, 50), lengths_quantile(lengths, 95), lengths_quantile(lengths, 100),
+        (unsigned long long)lengths->sum);
+    for (unsigned b = 0; b < LINT_BUCKETS; b++)
+        most = lengths->bucket[b] > most ? lengths->bucket[b] : most;
     for (unsigned b = 0; b < LINT_BUCKETS; b++) {
         if (!lengths->bucket[b]) continue;
         unsigned long long from = b ? 1ull << (b - 1) : 0, to = b ? (1ull << b) - 1 : 0;
         int bar = (int)((lengths->bucket[b] * BAR + most - 1) / most);
-        SAY(page, "    %8llu-%-8llu %-*.*s %zu\n", from, to, BAR, bar, "########################################",
-            lengths->bucket[b]);
+        SAY(page, "    %8llu-%-8llu %-*.*s %zu\n", from, to, BAR, bar,
+            "########################################", lengths->bucket[b]);
     }
 }
 
@@ -141,7 +150,8 @@ static void say_diversity(struct page *page, const char *what, const struct sket
     if (!sketch->count) return;
     uint64_t distinct = sketch_distinct(sketch);
     SAY(page, "  %-11s %llu of %llu words and pairs of words are different (%.1f %%)\n", what,
-        (unsigned long long)distinct, (unsigned long long)sketch->count, 100.0 * (double)distinct / (double)sketch->count);
+        (unsigned long long)distinct, (unsigned long long)sketch->count,
+        100.0 * (double)distinct / (double)sketch->count);
 }
 
 struct counted {
@@ -178,8 +188,9 @@ static void say_leakage(struct page *page, unsigned at) {
     const struct lint_file *file = page->lint->file[at];
     for (unsigned f = 0; f < at && file->records; f++) {
         size_t all = file->leak_exact[f] + file->leak_near[f];
-        SAY(page, "  %-11s %zu exact, %zu near of %zu records (%.1f %%) in %s\n", "leakage", file->leak_exact[f],
-            file->leak_near[f], file->records, 100.0 * (double)all / (double)file->records, page->lint->file[f]->name);
+        SAY(page, "  %-11s %zu exact, %zu near of %zu records (%.1f %%) in %s\n", "leakage",
+            file->leak_exact[f], file->leak_near[f], file->records,
+            100.0 * (double)all / (double)file->records, page->lint->file[f]->name);
     }
 }
 
@@ -189,8 +200,9 @@ static void say_work(struct page *page, const struct lint_file *file) {
     SAY(page, "  %-11s %llu tokens, %llu of them learnt", "an epoch", (unsigned long long)file->tokens.sum,
         (unsigned long long)file->supervised);
     if (parameters > 0.0)
-        SAY(page, "; about %.3g GFLOP full, %.3g by LoRA: %.0f s and %.0f s at 100 GFLOP/s", 6e-9 * parameters * tokens,
-            4e-9 * parameters * tokens, 6e-11 * parameters * tokens, 4e-11 * parameters * tokens);
+        SAY(page, "; about %.3g GFLOP full, %.3g by LoRA: %.0f s and %.0f s at 100 GFLOP/s",
+            6e-9 * parameters * tokens, 4e-9 * parameters * tokens, 6e-11 * parameters * tokens,
+            4e-11 * parameters * tokens);
     SAY(page, "\n");
 }
 
@@ -199,11 +211,12 @@ static void say_file(struct page *page, unsigned at) {
     SAY(page, "%s: %zu records", file->name, file->records);
     for (unsigned i = 0, first = 1; i < LINT_FORMATS; i++) {
         if (!file->format[i]) continue;
-        SAY(page, "%s%s %zu", first ? " (" : ", ", ft_record_format_name((enum ft_record_format)i), file->format[i]);
+        SAY(page, "%s%s %zu", first ? " (" : ", ", ft_record_format_name((enum ft_record_format)i),
+            file->format[i]);
         first = 0;
     }
-    SAY(page, "%s, %zu broken lines, %zu exact duplicates, %zu with a near-duplicate\n", file->records ? ")" : "",
-        file->broken, file->duplicates, file->near);
+    SAY(page, "%s, %zu broken lines, %zu exact duplicates, %zu with a near-duplicate\n",
+        file->records ? ")" : "", file->broken, file->duplicates, file->near);
     say_lengths(page, "characters", &file->characters);
     say_lengths(page, "tokens", &file->tokens);
     say_labels(page, file);
@@ -217,16 +230,21 @@ static void say_verdict(struct page *page, const struct verdict *verdict) {
     SAY(page, "%s: %s: %zu\n", severity_name[verdict->severity], verdict->code, verdict->count);
     for (size_t i = 0; i < verdict->kept; i++) {
         const struct finding *finding = &verdict->finding[i];
-        const char *name = finding->file < page->lint->files ? page->lint->file[finding->file]->name : "all files";
-        if (finding->line) SAY(page, "  %s:%llu: %s\n", name, (unsigned long long)finding->line, finding->message);
-        else SAY(page, "  %s: %s\n", name, finding->message);
+        const char *name =
+            finding->file < page->lint->files ? page->lint->file[finding->file]->name : "all files";
+        if (finding->line)
+            SAY(page, "  %s:%llu: %s\n", name, (unsigned long long)finding->line, finding->message);
+        else
+            SAY(page, "  %s: %s\n", name, finding->message);
     }
-    if (verdict->count > verdict->kept && verdict->kept) SAY(page, "  and %zu more\n", verdict->count - verdict->kept);
+    if (verdict->count > verdict->kept && verdict->kept)
+        SAY(page, "  and %zu more\n", verdict->count - verdict->kept);
 }
 
 enum ft_status ft_lint_print(const struct ft_lint *lint, struct ft_buffer *text, struct ft_error *error) {
     struct page page = {lint, text, error, FT_OK};
-    for (unsigned f = 0; f < lint->files; f++) say_file(&page, f);
+    for (unsigned f = 0; f < lint->files; f++)
+        say_file(&page, f);
     for (int severity = FT_LINT_ERROR; severity >= FT_LINT_NOTE; severity--)
         for (size_t i = 0; i < lint->verdicts; i++)
             if ((int)lint->verdict[i].severity == severity) say_verdict(&page, &lint->verdict[i]);

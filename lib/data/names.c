@@ -27,7 +27,8 @@ static enum ft_status make_room(struct ft_names *names, struct ft_error *error) 
     free(names->slot);
     names->slot = slot;
     names->slots = slots;
-    for (size_t i = 0; i < names->count; i++) slot[find_slot(names, names->name[i])] = (uint32_t)i;
+    for (size_t i = 0; i < names->count; i++)
+        slot[find_slot(names, names->name[i])] = (uint32_t)i;
     return FT_OK;
 }
 
@@ -38,7 +39,8 @@ enum ft_status ft_names_put(struct ft_names *names, const char *name, uint32_t *
     if (status) return status;
     size_t at = find_slot(names, name);
     if (names->slot[at] == FT_NAME_NONE) {
-        status = ft_grow(&names->name, &names->capacity, names->count + 1, sizeof *names->name, NAMES_MAX, "names", error);
+        status = ft_grow(&names->name, &names->capacity, names->count + 1, sizeof *names->name, NAMES_MAX,
+                         "names", error);
         if (status) return status;
         size_t size = strlen(name) + 1;
         char *copy;
@@ -66,16 +68,19 @@ enum ft_status ft_names_sorted(const struct ft_names *names, uint32_t **order, s
     enum ft_status status = ft_alloc(&pair, names->count, sizeof *pair, error);
     if (!status) status = ft_alloc(order, names->count, sizeof **order, error);
     if (!status) {
-        for (size_t i = 0; i < names->count; i++) pair[i] = (struct named){names->name[i], (uint32_t)i};
+        for (size_t i = 0; i < names->count; i++)
+            pair[i] = (struct named){names->name[i], (uint32_t)i};
         qsort(pair, names->count, sizeof *pair, by_name);
-        for (size_t i = 0; i < names->count; i++) (*order)[i] = pair[i].id;
+        for (size_t i = 0; i < names->count; i++)
+            (*order)[i] = pair[i].id;
     }
     free(pair);
     return status;
 }
 
 void ft_names_release(struct ft_names *names) {
-    for (size_t i = 0; i < names->count; i++) free(names->name[i]);
+    for (size_t i = 0; i < names->count; i++)
+        free(names->name[i]);
     free(names->name);
     free(names->slot);
     *names = (struct ft_names){0};

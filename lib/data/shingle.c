@@ -14,19 +14,21 @@ static uint64_t mix(uint64_t x) {
     return x ^ (x >> 33);
 }
 
-static const uint64_t WORD_START = UINT64_C(0xcbf29ce484222325), WORD_STEP = UINT64_C(0x100000001b3); /* FNV-1a */
-static const uint64_t EDGE = UINT64_C(0x9e3779b97f4a7c15); /* stands before the first and after the last word */
+static const uint64_t WORD_START = UINT64_C(0xcbf29ce484222325),
+                      WORD_STEP = UINT64_C(0x100000001b3); /* FNV-1a */
+static const uint64_t EDGE =
+    UINT64_C(0x9e3779b97f4a7c15); /* stands before the first and after the last word */
 static const uint64_t PAIR = UINT64_C(0xd6e8feb86659fd93);
 
 static enum ft_status put(struct ft_shingles *shingles, uint64_t hash, struct ft_error *error) {
     if (shingles->count == FT_SHINGLES_MAX) return FT_OK;
-    enum ft_status status = ft_grow(&shingles->hash, &shingles->capacity, shingles->count + 1, sizeof *shingles->hash,
-                                    FT_SHINGLES_MAX, "shingles", error);
+    enum ft_status status = ft_grow(&shingles->hash, &shingles->capacity, shingles->count + 1,
+                                    sizeof *shingles->hash, FT_SHINGLES_MAX, "shingles", error);
     if (!status) shingles->hash[shingles->count++] = mix(hash);
     return status;
 }
 
-/* --- words ------------------------------------------------------------------------------------------------- */
+/* --- words --------------------------------------------------------------------------------------------- */
 
 enum kind { GAP, PART, WHOLE }; /* a character ends a word, is part of one, or is a word by itself */
 
@@ -43,13 +45,25 @@ static enum kind classify(utf8proc_int32_t c) {
         return part ? PART : GAP;
     }
     switch (utf8proc_category(c)) {
-    case UTF8PROC_CATEGORY_LU: case UTF8PROC_CATEGORY_LL: case UTF8PROC_CATEGORY_LT: case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO: case UTF8PROC_CATEGORY_MN: case UTF8PROC_CATEGORY_MC: case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_ND: case UTF8PROC_CATEGORY_NL: case UTF8PROC_CATEGORY_NO:
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_NO:
         return is_unspaced(c) ? WHOLE : PART;
-    case UTF8PROC_CATEGORY_SM: case UTF8PROC_CATEGORY_SC: case UTF8PROC_CATEGORY_SK: case UTF8PROC_CATEGORY_SO:
+    case UTF8PROC_CATEGORY_SM:
+    case UTF8PROC_CATEGORY_SC:
+    case UTF8PROC_CATEGORY_SK:
+    case UTF8PROC_CATEGORY_SO:
         return WHOLE;
-    default: return GAP;
+    default:
+        return GAP;
     }
 }
 
@@ -86,7 +100,8 @@ static enum ft_status take_character(struct walk *walk, utf8proc_int32_t c, stru
 }
 
 /* Appends the shingles of one text. Bytes that are not UTF-8 are gaps. */
-static enum ft_status add_text(struct ft_shingles *shingles, const char *text, size_t size, struct ft_error *error) {
+static enum ft_status add_text(struct ft_shingles *shingles, const char *text, size_t size,
+                               struct ft_error *error) {
     struct walk walk = {.out = shingles, .last = EDGE, .word = WORD_START};
     const utf8proc_uint8_t *bytes = (const utf8proc_uint8_t *)text;
     enum ft_status status = FT_OK;
@@ -108,21 +123,26 @@ static enum ft_status add_text(struct ft_shingles *shingles, const char *text, s
     return status;
 }
 
-enum ft_status ft_shingles_text(struct ft_shingles *shingles, const char *text, size_t size, struct ft_error *error) {
+enum ft_status ft_shingles_text(struct ft_shingles *shingles, const char *text, size_t size,
+                                struct ft_error *error) {
     shingles->count = 0;
     enum ft_status status = add_text(shingles, text, size, error);
     shingles->given = shingles->count;
     return status;
 }
 
-/* --- records ----------------------------------------------------------------------------------------------- */
+/* --- records ------------------------------------------------------------------------------------------- */
 
-static bool is_given(const char *role) { return strcmp(role, "user") == 0 || strcmp(role, "tool") == 0; }
-static bool is_answer(const char *role) { return strcmp(role, "assistant") == 0; }
+static bool is_given(const char *role) {
+    return strcmp(role, "user") == 0 || strcmp(role, "tool") == 0;
+}
+static bool is_answer(const char *role) {
+    return strcmp(role, "assistant") == 0;
+}
 
 /* System and developer turns are neither: they are the same in every record, or nearly. */
-static enum ft_status add_turns(struct ft_shingles *shingles, const struct ft_record *record, bool (*wanted)(const char *),
-                                struct ft_error *error) {
+static enum ft_status add_turns(struct ft_shingles *shingles, const struct ft_record *record,
+                                bool (*wanted)(const char *), struct ft_error *error) {
     enum ft_status status = FT_OK;
     for (size_t i = 0; i < record->turns && !status; i++)
         if (wanted(record->turn[i].role))
@@ -130,7 +150,8 @@ static enum ft_status add_turns(struct ft_shingles *shingles, const struct ft_re
     return status;
 }
 
-enum ft_status ft_shingles_record(struct ft_shingles *shingles, const struct ft_record *record, struct ft_error *error) {
+enum ft_status ft_shingles_record(struct ft_shingles *shingles, const struct ft_record *record,
+                                  struct ft_error *error) {
     shingles->count = 0;
     enum ft_status status = record->turns ? add_turns(shingles, record, is_given, error)
                                           : add_text(shingles, record->prompt, strlen(record->prompt), error);
@@ -145,11 +166,11 @@ void ft_shingles_release(struct ft_shingles *shingles) {
     *shingles = (struct ft_shingles){0};
 }
 
-/* --- tokens ------------------------------------------------------------------------------------------------ */
+/* --- tokens -------------------------------------------------------------------------------------------- */
 
 /* Shingles of the tokens whose weight is positive, or of the others. */
-static enum ft_status add_tokens(struct ft_shingles *shingles, const uint32_t *ids, const float *weights, size_t count,
-                                 bool answer, struct ft_error *error) {
+static enum ft_status add_tokens(struct ft_shingles *shingles, const uint32_t *ids, const float *weights,
+                                 size_t count, bool answer, struct ft_error *error) {
     uint64_t before = EDGE, last = EDGE; /* the two tokens before the present one */
     enum ft_status status = FT_OK;
     size_t taken = 0;
@@ -172,19 +193,21 @@ static enum ft_status add_tokens(struct ft_shingles *shingles, const uint32_t *i
 /* A first token alone (nothing can predict it, so its weight is 0) is not a prompt. */
 static bool has_prompt(const float *weights, size_t count) {
     size_t zero = 0;
-    for (size_t i = 0; i < count && zero < 2; i++) zero += !(weights[i] > 0.0f);
+    for (size_t i = 0; i < count && zero < 2; i++)
+        zero += !(weights[i] > 0.0f);
     return zero >= 2;
 }
 
-enum ft_status ft_shingles_tokens(struct ft_shingles *shingles, const uint32_t *ids, const float *weights, size_t count,
-                                  struct ft_error *error) {
+enum ft_status ft_shingles_tokens(struct ft_shingles *shingles, const uint32_t *ids, const float *weights,
+                                  size_t count, struct ft_error *error) {
     shingles->count = 0;
-    enum ft_status status = has_prompt(weights, count) ? add_tokens(shingles, ids, weights, count, false, error) : FT_OK;
+    enum ft_status status =
+        has_prompt(weights, count) ? add_tokens(shingles, ids, weights, count, false, error) : FT_OK;
     shingles->given = shingles->count;
     return status ? status : add_tokens(shingles, ids, weights, count, true, error);
 }
 
-/* --- content ----------------------------------------------------------------------------------------------- */
+/* --- content ------------------------------------------------------------------------------------------- */
 
 /* With its length in front, so that no two lists of strings give the same bytes. */
 static void hash_string(struct ft_sha256 *hash, const char *text) {
@@ -212,7 +235,8 @@ static enum ft_status hash_value(struct ft_sha256 *hash, const struct ft_json *j
     return status;
 }
 
-static enum ft_status hash_turns(struct ft_sha256 *hash, const struct ft_record *record, struct ft_error *error) {
+static enum ft_status hash_turns(struct ft_sha256 *hash, const struct ft_record *record,
+                                 struct ft_error *error) {
     static const char *const calls[] = {"name", "tool_calls", "function_call", "tool_call_id"};
     struct ft_buffer scratch = {0};
     enum ft_status status = FT_OK;
@@ -244,7 +268,8 @@ enum ft_status ft_record_content(const struct ft_record *record, unsigned char d
     return FT_OK;
 }
 
-void ft_tokens_content(const uint32_t *ids, const float *weights, size_t count, unsigned char digest[FT_SHA256_SIZE]) {
+void ft_tokens_content(const uint32_t *ids, const float *weights, size_t count,
+                       unsigned char digest[FT_SHA256_SIZE]) {
     struct ft_sha256 hash;
     ft_sha256_init(&hash);
     hash_string(&hash, "tokens");

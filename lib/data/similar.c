@@ -9,7 +9,7 @@
 
 enum { BANDS = 25, BAND_BINS = 5, BIN_BITS = 7 };
 
-/* --- signatures -------------------------------------------------------------------------------------------- */
+/* --- signatures ---------------------------------------------------------------------------------------- */
 
 /* Which bin stands in for the empty bin `bin` at the attempt: the same for every record. */
 static unsigned stand_in(unsigned bin, unsigned attempt) {
@@ -32,7 +32,8 @@ bool ft_signature_make(struct ft_signature *signature, const struct ft_shingles 
     }
     for (unsigned bin = 0; bin < FT_SIGNATURE_BINS; bin++) {
         unsigned from = bin;
-        for (unsigned attempt = 1; !filled[from]; attempt++) from = stand_in(bin, attempt);
+        for (unsigned attempt = 1; !filled[from]; attempt++)
+            from = stand_in(bin, attempt);
         signature->bin[bin] = (uint8_t)least[from];
     }
     return true;
@@ -47,11 +48,12 @@ unsigned ft_signature_bar(double similarity) {
 
 unsigned ft_signature_equal(const struct ft_signature *a, const struct ft_signature *b) {
     unsigned equal = 0;
-    for (unsigned i = 0; i < FT_SIGNATURE_BINS; i++) equal += a->bin[i] == b->bin[i];
+    for (unsigned i = 0; i < FT_SIGNATURE_BINS; i++)
+        equal += a->bin[i] == b->bin[i];
     return equal;
 }
 
-/* --- search ------------------------------------------------------------------------------------------------ */
+/* --- search -------------------------------------------------------------------------------------------- */
 
 struct candidate {
     uint64_t band; /* BAND_BINS bytes of the signature */
@@ -66,7 +68,8 @@ static int by_band(const void *a, const void *b) {
 
 static uint64_t band_of(const struct ft_signature *signature, unsigned band) {
     uint64_t value = 0;
-    for (unsigned i = 0; i < BAND_BINS; i++) value = value << 8 | signature->bin[band * BAND_BINS + i];
+    for (unsigned i = 0; i < BAND_BINS; i++)
+        value = value << 8 | signature->bin[band * BAND_BINS + i];
     return value;
 }
 
@@ -76,7 +79,8 @@ static size_t place(const struct ft_similar_search *search, size_t item) {
 
 static void compare(const struct ft_similar_search *search, uint32_t i, uint32_t j) {
     if (!search->want(search->arg, i, j)) return;
-    const struct ft_signature *a = &search->signature[place(search, i)], *b = &search->signature[place(search, j)];
+    const struct ft_signature *a = &search->signature[place(search, i)],
+                              *b = &search->signature[place(search, j)];
     if (ft_signature_equal(a, b) >= search->bar) search->found(search->arg, i, j);
 }
 
@@ -85,8 +89,10 @@ static void compare_run(const struct ft_similar_search *search, const struct can
     for (size_t j = 1; j < count; j++) {
         size_t head = j < FT_SIMILAR_REACH ? j : FT_SIMILAR_REACH;
         size_t tail = j > 2 * FT_SIMILAR_REACH ? j - FT_SIMILAR_REACH : head;
-        for (size_t i = 0; i < head; i++) compare(search, run[i].index, run[j].index);
-        for (size_t i = tail; i < j; i++) compare(search, run[i].index, run[j].index);
+        for (size_t i = 0; i < head; i++)
+            compare(search, run[i].index, run[j].index);
+        for (size_t i = tail; i < j; i++)
+            compare(search, run[i].index, run[j].index);
     }
 }
 
@@ -103,7 +109,8 @@ enum ft_status ft_similar_run(const struct ft_similar_search *search, struct ft_
         }
         qsort(candidate, count, sizeof *candidate, by_band);
         for (size_t i = 0, end; i < count; i = end) {
-            for (end = i + 1; end < count && candidate[end].band == candidate[i].band; end++) {}
+            for (end = i + 1; end < count && candidate[end].band == candidate[i].band; end++) {
+            }
             compare_run(search, candidate + i, end - i);
         }
     }
@@ -111,14 +118,15 @@ enum ft_status ft_similar_run(const struct ft_similar_search *search, struct ft_
     return FT_OK;
 }
 
-/* --- disjoint sets ----------------------------------------------------------------------------------------- */
+/* --- disjoint sets ------------------------------------------------------------------------------------- */
 
 enum ft_status ft_sets_init(struct ft_sets *sets, size_t count, struct ft_error *error) {
     *sets = (struct ft_sets){0};
     enum ft_status status = ft_alloc(&sets->parent, count, sizeof *sets->parent, error);
     if (status) return status;
     sets->count = count;
-    for (size_t i = 0; i < count; i++) sets->parent[i] = (uint32_t)i;
+    for (size_t i = 0; i < count; i++)
+        sets->parent[i] = (uint32_t)i;
     return FT_OK;
 }
 
@@ -134,8 +142,10 @@ uint32_t ft_sets_find(struct ft_sets *sets, uint32_t i) {
 void ft_sets_join(struct ft_sets *sets, uint32_t i, uint32_t j) {
     i = ft_sets_find(sets, i);
     j = ft_sets_find(sets, j);
-    if (i < j) sets->parent[j] = i;
-    else sets->parent[i] = j;
+    if (i < j)
+        sets->parent[j] = i;
+    else
+        sets->parent[i] = j;
 }
 
 void ft_sets_release(struct ft_sets *sets) {

@@ -24,7 +24,8 @@ uint64_t sketch_distinct(const struct sketch *sketch) {
         empty += sketch->rank[i] == 0;
     }
     estimate = 0.7213 / (1.0 + 1.079 / REGISTERS) * REGISTERS * REGISTERS / sum;
-    if (estimate <= 2.5 * REGISTERS && empty) estimate = REGISTERS * log((double)REGISTERS / empty); /* linear counting */
+    if (estimate <= 2.5 * REGISTERS && empty)
+        estimate = REGISTERS * log((double)REGISTERS / empty); /* linear counting */
     uint64_t distinct = (uint64_t)(estimate + 0.5);
     return distinct < sketch->count ? distinct : sketch->count;
 }

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define RECORDS_MAX ((size_t)1 << 31)
-#define DRAW_BITS 40 /* ten hexadecimal digits */
+#define DRAW_BITS 40       /* ten hexadecimal digits */
 #define LABELS_SHOWN 1000u /* more are counted, not listed */
 
 const char *const ft_split_part_name[FT_SPLIT_PARTS] = {"train", "valid", "test"};
@@ -41,13 +41,13 @@ struct ft_split {
     struct ft_names labels, groups;
     unsigned char (*group_key)[FT_SHA256_SIZE]; /* [groups.count] */
     struct ft_boilerplate *boilerplate;
-    uint32_t *order;  /* [items]: a record of each distinct content */
+    uint32_t *order;     /* [items]: a record of each distinct content */
     struct ft_sets sets; /* over items */
     struct unit *unit;   /* [facts.units], in order of root */
     struct ft_split_facts facts;
 };
 
-/* --- shares ------------------------------------------------------------------------------------------------ */
+/* --- shares -------------------------------------------------------------------------------------------- */
 
 /* One percentage with at most four decimals, in millionths of the whole; moves *text behind it. */
 static bool parse_share(const char **text, uint32_t *share) {
@@ -75,26 +75,32 @@ enum ft_status ft_split_shares(const char *text, uint32_t share[FT_SPLIT_PARTS],
     uint64_t sum = 0;
     for (unsigned i = 0; i < FT_SPLIT_PARTS; i++) {
         if (!parse_share(&p, &share[i]) || *p != (i + 1 < FT_SPLIT_PARTS ? '/' : '\0'))
-            return ft_fail(error, FT_USAGE, "ratios '%s': three percentages are expected, such as 80/10/10 (train, valid, "
-                           "test; at most four decimals)", text);
+            return ft_fail(error, FT_USAGE,
+                           "ratios '%s': three percentages are expected, such as 80/10/10 (train, valid, "
+                           "test; at most four decimals)",
+                           text);
         p++;
         sum += share[i];
     }
     if (sum != FT_SPLIT_WHOLE)
-        return ft_fail(error, FT_USAGE, "ratios '%s' add up to %g, not to 100", text, (double)sum / (FT_SPLIT_WHOLE / 100));
+        return ft_fail(error, FT_USAGE, "ratios '%s' add up to %g, not to 100", text,
+                       (double)sum / (FT_SPLIT_WHOLE / 100));
     return FT_OK;
 }
 
-/* --- records come in ---------------------------------------------------------------------------------------- */
+/* --- records come in ----------------------------------------------------------------------------------- */
 
-enum ft_status ft_split_new(struct ft_split **out, const struct ft_split_options *options, struct ft_error *error) {
+enum ft_status ft_split_new(struct ft_split **out, const struct ft_split_options *options,
+                            struct ft_error *error) {
     struct ft_split *split;
     enum ft_status status = ft_alloc(&split, 1, sizeof *split, error);
     if (status) return status;
     split->options = *options;
     status = ft_boilerplate_new(&split->boilerplate, error);
-    if (status) ft_split_free(split);
-    else *out = split;
+    if (status)
+        ft_split_free(split);
+    else
+        *out = split;
     return status;
 }
 
@@ -113,15 +119,18 @@ void ft_split_free(struct ft_split *split) {
     free(split);
 }
 
-static bool is_fuzzy(const struct ft_split *split) { return split->options.similarity < 1.0; }
+static bool is_fuzzy(const struct ft_split *split) {
+    return split->options.similarity < 1.0;
+}
 
 static enum ft_status add_signature(struct ft_split *split, const unsigned char content[FT_SHA256_SIZE],
                                     const struct ft_shingles *shingles, struct ft_error *error) {
     size_t n = split->count;
-    enum ft_status status = ft_grow(&split->signature, &split->signature_capacity, n + 1, sizeof *split->signature,
-                                    RECORDS_MAX, "records", error);
-    if (!status) status = ft_grow(&split->present, &split->present_capacity, n + 1, sizeof *split->present, RECORDS_MAX,
-                                  "records", error);
+    enum ft_status status = ft_grow(&split->signature, &split->signature_capacity, n + 1,
+                                    sizeof *split->signature, RECORDS_MAX, "records", error);
+    if (!status)
+        status = ft_grow(&split->present, &split->present_capacity, n + 1, sizeof *split->present,
+                         RECORDS_MAX, "records", error);
     if (!status) status = ft_boilerplate_add(split->boilerplate, content, shingles, error);
     if (!status) split->present[n] = ft_signature_make(&split->signature[n], shingles);
     return status;
@@ -130,14 +139,15 @@ static enum ft_status add_signature(struct ft_split *split, const unsigned char 
 enum ft_status ft_split_add(struct ft_split *split, const unsigned char content[FT_SHA256_SIZE],
                             const struct ft_shingles *shingles, const char *label, const char *group,
                             struct ft_error *error) {
-    enum ft_status status = ft_grow(&split->row, &split->row_capacity, split->count + 1, sizeof *split->row, RECORDS_MAX,
-                                    "records", error);
+    enum ft_status status = ft_grow(&split->row, &split->row_capacity, split->count + 1, sizeof *split->row,
+                                    RECORDS_MAX, "records", error);
     if (status) return status;
     struct row *row = &split->row[split->count];
     *row = (struct row){.item = 0};
     memcpy(row->content, content, FT_SHA256_SIZE);
     status = ft_names_put(&split->labels, label, &row->label, error);
-    if (!status) status = ft_names_put(&split->groups, split->options.group ? group : NULL, &row->group, error);
+    if (!status)
+        status = ft_names_put(&split->groups, split->options.group ? group : NULL, &row->group, error);
     if (!status && is_fuzzy(split)) status = add_signature(split, content, shingles, error);
     if (!status) split->count++;
     return status;
@@ -160,7 +170,7 @@ enum ft_status ft_split_again(struct ft_split *split, struct ft_shingles *shingl
     return FT_OK;
 }
 
-/* --- units --------------------------------------------------------------------------------------------------- */
+/* --- units --------------------------------------------------------------------------------------------- */
 
 struct keyed {
     const unsigned char *content;
@@ -173,13 +183,15 @@ static int by_content(const void *a, const void *b) {
     return c ? c : (x->record > y->record) - (x->record < y->record);
 }
 
-/* Numbers the distinct contents in order of their digests, so that nothing below depends on the input's order. */
+/* Numbers the distinct contents in order of their digests, so that nothing below depends on the input's
+ * order. */
 static enum ft_status find_items(struct ft_split *split, struct ft_error *error) {
     struct keyed *keyed = NULL;
     enum ft_status status = ft_alloc(&keyed, split->count, sizeof *keyed, error);
     if (!status) status = ft_alloc(&split->order, split->count, sizeof *split->order, error);
     if (status) goto done;
-    for (size_t i = 0; i < split->count; i++) keyed[i] = (struct keyed){split->row[i].content, (uint32_t)i};
+    for (size_t i = 0; i < split->count; i++)
+        keyed[i] = (struct keyed){split->row[i].content, (uint32_t)i};
     qsort(keyed, split->count, sizeof *keyed, by_content);
     size_t items = 0;
     for (size_t i = 0; i < split->count; i++) {
@@ -209,8 +221,10 @@ static enum ft_status join_groups(struct ft_split *split, struct ft_error *error
     for (size_t i = 0; i < split->count; i++) {
         struct row *row = &split->row[i];
         if (row->group == FT_NAME_NONE) continue;
-        if (first[row->group] == FT_NAME_NONE) first[row->group] = row->item;
-        else ft_sets_join(&split->sets, first[row->group], row->item);
+        if (first[row->group] == FT_NAME_NONE)
+            first[row->group] = row->item;
+        else
+            ft_sets_join(&split->sets, first[row->group], row->item);
     }
 done:
     free(first);
@@ -242,9 +256,14 @@ static void count_crossing(void *arg, uint32_t i, uint32_t j) {
 static enum ft_status search(struct ft_split *split, bool (*want)(void *, uint32_t, uint32_t),
                              void (*found)(void *, uint32_t, uint32_t), struct ft_error *error) {
     if (!is_fuzzy(split)) return FT_OK;
-    struct ft_similar_search run = {.signature = split->signature, .present = split->present, .order = split->order,
-                                    .count = split->facts.distinct, .bar = ft_signature_bar(split->options.similarity),
-                                    .want = want, .found = found, .arg = split};
+    struct ft_similar_search run = {.signature = split->signature,
+                                    .present = split->present,
+                                    .order = split->order,
+                                    .count = split->facts.distinct,
+                                    .bar = ft_signature_bar(split->options.similarity),
+                                    .want = want,
+                                    .found = found,
+                                    .arg = split};
     return ft_similar_run(&run, error);
 }
 
@@ -272,7 +291,8 @@ static uint64_t draw_of(const struct ft_split *split, uint32_t record) {
     int size = snprintf(text, sizeof text, "ft-split-1 %" PRIu64 " %s", split->options.seed, hex);
     ft_sha256(text, (size_t)size, digest);
     uint64_t draw = 0;
-    for (unsigned i = 0; i < DRAW_BITS / 8; i++) draw = draw << 8 | digest[i];
+    for (unsigned i = 0; i < DRAW_BITS / 8; i++)
+        draw = draw << 8 | digest[i];
     return draw;
 }
 
@@ -282,7 +302,8 @@ static enum ft_status make_units(struct ft_split *split, uint32_t **unit_of, str
     if (status) return status;
     for (size_t i = 0; i < facts->distinct; i++)
         if (ft_sets_find(&split->sets, (uint32_t)i) == i) (*unit_of)[i] = (uint32_t)facts->units++;
-    for (size_t i = 0; i < facts->distinct; i++) (*unit_of)[i] = (*unit_of)[ft_sets_find(&split->sets, (uint32_t)i)];
+    for (size_t i = 0; i < facts->distinct; i++)
+        (*unit_of)[i] = (*unit_of)[ft_sets_find(&split->sets, (uint32_t)i)];
     status = ft_alloc(&split->unit, facts->units, sizeof *split->unit, error);
     if (status) return status;
     for (size_t i = 0; i < split->count; i++) {
@@ -290,12 +311,14 @@ static enum ft_status make_units(struct ft_split *split, uint32_t **unit_of, str
         if (!unit->records || compare_records(split, (uint32_t)i, unit->first) < 0) unit->first = (uint32_t)i;
         unit->records++;
     }
-    for (size_t i = 0; i < facts->distinct; i++) split->unit[(*unit_of)[i]].items++;
-    for (size_t i = 0; i < facts->units; i++) split->unit[i].draw = draw_of(split, split->unit[i].first);
+    for (size_t i = 0; i < facts->distinct; i++)
+        split->unit[(*unit_of)[i]].items++;
+    for (size_t i = 0; i < facts->units; i++)
+        split->unit[i].draw = draw_of(split, split->unit[i].first);
     return FT_OK;
 }
 
-/* --- parts --------------------------------------------------------------------------------------------------- */
+/* --- parts --------------------------------------------------------------------------------------------- */
 
 /* The part that holds the point `numerator / denominator` of [0, 1); both below 2^43. */
 static uint8_t part_at(const struct ft_split *split, uint64_t numerator, uint64_t denominator) {
@@ -306,7 +329,8 @@ static uint8_t part_at(const struct ft_split *split, uint64_t numerator, uint64_
     }
     /* The last part may have no share: then this is the last one that has. */
     uint8_t last = FT_SPLIT_PARTS - 1;
-    while (last && !split->options.share[last]) last--;
+    while (last && !split->options.share[last])
+        last--;
     return last;
 }
 
@@ -329,11 +353,12 @@ static int by_rank(const void *a, const void *b) {
     return memcmp(x->key, y->key, FT_SHA256_SIZE);
 }
 
-/* Cuts the units of one label, in order of their draws, where their records reach the shares; a unit goes where its
- * middle lies. */
+/* Cuts the units of one label, in order of their draws, where their records reach the shares; a unit goes
+ * where its middle lies. */
 static void cut_stratum(struct ft_split *split, struct ranked *ranked, size_t count) {
     uint64_t total = 0, before = 0;
-    for (size_t i = 0; i < count; i++) total += ranked[i].unit->records;
+    for (size_t i = 0; i < count; i++)
+        total += ranked[i].unit->records;
     for (size_t i = 0; i < count; i++) {
         struct unit *unit = ranked[i].unit;
         unit->part = part_at(split, 2 * before + unit->records, 2 * total);
@@ -348,11 +373,13 @@ static enum ft_status stratify_parts(struct ft_split *split, struct ft_error *er
     if (status) return status;
     for (size_t i = 0; i < units; i++) {
         struct unit *unit = &split->unit[i];
-        ranked[i] = (struct ranked){split->row[unit->first].label, unit->draw, key_of(split, unit->first), unit};
+        ranked[i] =
+            (struct ranked){split->row[unit->first].label, unit->draw, key_of(split, unit->first), unit};
     }
     qsort(ranked, units, sizeof *ranked, by_rank);
     for (size_t i = 0, end; i < units; i = end) {
-        for (end = i + 1; end < units && ranked[end].label == ranked[i].label; end++) {}
+        for (end = i + 1; end < units && ranked[end].label == ranked[i].label; end++) {
+        }
         cut_stratum(split, ranked + i, end - i);
     }
     free(ranked);
@@ -389,16 +416,20 @@ enum ft_status ft_split_decide(struct ft_split *split, struct ft_error *error) {
     if (split->facts.boilerplate && split->again != split->count)
         return ft_fail(error, FT_MISMATCH, "the input has fewer records than it had when it was read before");
     if (split->options.group && !split->groups.count)
-        return ft_fail(error, FT_FORMAT, "no record has the key \"%s\" that --group names", split->options.group);
+        return ft_fail(error, FT_FORMAT, "no record has the key \"%s\" that --group names",
+                       split->options.group);
     if (split->options.stratify && !split->labels.count)
-        return ft_fail(error, FT_FORMAT, "no record has the key \"%s\" that --stratify names", split->options.stratify);
+        return ft_fail(error, FT_FORMAT, "no record has the key \"%s\" that --stratify names",
+                       split->options.stratify);
     enum ft_status status = find_items(split, error);
     if (!status) status = ft_sets_init(&split->sets, split->facts.distinct, error);
     if (!status) status = join_groups(split, error);
     if (!status) status = search(split, are_apart, join_pair, error);
     if (!status) status = make_units(split, &unit_of, error);
-    if (!status && split->options.stratify) status = stratify_parts(split, error);
-    else if (!status) draw_parts(split);
+    if (!status && split->options.stratify)
+        status = stratify_parts(split, error);
+    else if (!status)
+        draw_parts(split);
     if (!status) {
         gather_facts(split, unit_of);
         status = search(split, are_parted, count_crossing, error);
@@ -407,11 +438,17 @@ enum ft_status ft_split_decide(struct ft_split *split, struct ft_error *error) {
     return status;
 }
 
-size_t ft_split_count(const struct ft_split *split) { return split->count; }
-unsigned ft_split_part(const struct ft_split *split, size_t record) { return split->row[record].part; }
-void ft_split_facts(const struct ft_split *split, struct ft_split_facts *facts) { *facts = split->facts; }
+size_t ft_split_count(const struct ft_split *split) {
+    return split->count;
+}
+unsigned ft_split_part(const struct ft_split *split, size_t record) {
+    return split->row[record].part;
+}
+void ft_split_facts(const struct ft_split *split, struct ft_split_facts *facts) {
+    *facts = split->facts;
+}
 
-/* --- report -------------------------------------------------------------------------------------------------- */
+/* --- report -------------------------------------------------------------------------------------------- */
 
 /* counts[part * labels + label]; labels.count + 1 columns, the last for records without one. */
 static enum ft_status count_labels(const struct ft_split *split, size_t **counts, struct ft_error *error) {
@@ -437,17 +474,19 @@ static void report_clusters(const struct ft_split_facts *facts, struct ft_json *
     ft_json_set_u64(json, clusters, "several_contents", facts->clusters);
 }
 
-static void report_part(const struct ft_split *split, unsigned part, const size_t *counts, const uint32_t *by_name,
-                        struct ft_json *json, struct cJSON *parts) {
+static void report_part(const struct ft_split *split, unsigned part, const size_t *counts,
+                        const uint32_t *by_name, struct ft_json *json, struct cJSON *parts) {
     const struct ft_split_facts *facts = &split->facts;
     struct cJSON *object = ft_json_set_object(json, parts, ft_split_part_name[part]);
     ft_json_set_u64(json, object, "records", facts->part_records[part]);
     ft_json_set_u64(json, object, "units", facts->part_units[part]);
-    ft_json_set_double(json, object, "percent", 100.0 * (double)facts->part_records[part] / (double)facts->records);
+    ft_json_set_double(json, object, "percent",
+                       100.0 * (double)facts->part_records[part] / (double)facts->records);
     if (!split->labels.count || split->labels.count > LABELS_SHOWN) return;
     struct cJSON *labels = ft_json_set_object(json, object, "labels");
     for (size_t i = 0; i < split->labels.count; i++)
-        ft_json_set_u64(json, labels, split->labels.name[by_name[i]], counts[part * (split->labels.count + 1) + by_name[i]]);
+        ft_json_set_u64(json, labels, split->labels.name[by_name[i]],
+                        counts[part * (split->labels.count + 1) + by_name[i]]);
 }
 
 enum ft_status ft_split_report(const struct ft_split *split, struct ft_json *json, struct cJSON *object,
@@ -487,12 +526,13 @@ static enum ft_status warn_labels(const struct ft_split *split, unsigned part, c
         if (!missing++) example = split->labels.name[by_name[i]];
     }
     if (!missing) return FT_OK;
-    return ft_buffer_printf(lines, error, "%s lacks %zu of %zu labels (such as '%.100s')%s\n", ft_split_part_name[part],
-                            missing, split->labels.count, example,
+    return ft_buffer_printf(lines, error, "%s lacks %zu of %zu labels (such as '%.100s')%s\n",
+                            ft_split_part_name[part], missing, split->labels.count, example,
                             split->options.stratify ? "" : "; --stratify balances them");
 }
 
-enum ft_status ft_split_warnings(const struct ft_split *split, struct ft_buffer *lines, struct ft_error *error) {
+enum ft_status ft_split_warnings(const struct ft_split *split, struct ft_buffer *lines,
+                                 struct ft_error *error) {
     const struct ft_split_facts *facts = &split->facts;
     size_t *counts = NULL;
     uint32_t *by_name = NULL;
@@ -501,16 +541,21 @@ enum ft_status ft_split_warnings(const struct ft_split *split, struct ft_buffer 
     for (unsigned part = 0; part < FT_SPLIT_PARTS && !status; part++) {
         if (!split->options.share[part]) continue;
         if (!facts->part_records[part])
-            status = ft_buffer_printf(lines, error, "%s is empty: more data, or another ratio, would fill it\n",
-                                      ft_split_part_name[part]);
-        else if (split->labels.count > 1) status = warn_labels(split, part, counts, by_name, lines, error);
+            status =
+                ft_buffer_printf(lines, error, "%s is empty: more data, or another ratio, would fill it\n",
+                                 ft_split_part_name[part]);
+        else if (split->labels.count > 1)
+            status = warn_labels(split, part, counts, by_name, lines, error);
     }
     if (!status && facts->units > 1 && facts->largest > facts->records / 5)
-        status = ft_buffer_printf(lines, error, "one unit of duplicates%s holds %zu of %zu records, so the ratios are "
-                                  "missed; see --similarity\n", split->options.group ? " or of a group" : "",
-                                  facts->largest, facts->records);
+        status =
+            ft_buffer_printf(lines, error,
+                             "one unit of duplicates%s holds %zu of %zu records, so the ratios are "
+                             "missed; see --similarity\n",
+                             split->options.group ? " or of a group" : "", facts->largest, facts->records);
     if (!status && facts->units == 1 && facts->records > 1)
-        status = ft_buffer_printf(lines, error, "all %zu records hang together and stay in one part\n", facts->records);
+        status = ft_buffer_printf(lines, error, "all %zu records hang together and stay in one part\n",
+                                  facts->records);
     free(counts);
     free(by_name);
     return status;
