@@ -18,6 +18,7 @@ enum {
     TASK = 1 << 18,        /* multiplications that make a task worth claiming */
     TASKS_EACH = 4,        /* tasks a thread, so that a late one can be made up for */
     IN_PLACE_COLUMNS = 64, /* products so narrow do not pay for packing A */
+    IN_PLACE_ROWS = 16,    /* nor so few rows for packing B */
     NARROW_KC = 1024,
     A_TERMS = 2048, /* of a packed block of A */
     PACK_PANELS = 4,
@@ -33,7 +34,7 @@ struct job {
     size_t c_row, c_col, bias_row, bias_col; /* strides; exchanged when the product runs transposed */
     ft_tile_fn *const *tiles;
     size_t mr, nr, kc;
-    bool pack_a;
+    bool pack_a, b_in_place; /* b_in_place: row-major, read where it lies but for its last columns */
     size_t m0, m1, n0, n1, k0, k1;
     size_t mb, nb, m_blocks; /* of the chunk: blocks of mb x nb are tasks */
     float *partial;          /* chain (i, j) between chunks: partial[(i - m0) * ld_partial + j - n0] */
@@ -116,7 +117,7 @@ static void finish_element(const struct job *job, size_t i, size_t j, float valu
     p->c[i * job->c_row + j * job->c_col] = value;
 }
 
-/* A tile at the right edge, or of a transposed product: computed aside, its true columns copied. */
+/* A tile at the right edge, or at either end of a transposed product: computed aside, its true columns copied. */
 static void run_tile_aside(const struct job *job, ft_tile_fn *run, struct ft_tile *t, const struct place *at,
                            size_t width, float *aside) {
     struct resting in = resting(job, at, at->from), out = resting(job, at, at->to);
@@ -143,19 +144,19 @@ static void run_tile_aside(const struct job *job, ft_tile_fn *run, struct ft_til
 static void run_tile(const struct job *job, ft_tile_fn *run, struct ft_tile *t, const struct place *at, size_t width,
                      float *aside) {
     const struct ft_product *p = &job->p;
-    if (job->c_col != 1 || at->columns < width) {
+    bool reads_c = at->from == IN_C && p->accumulate, writes_c = at->to == IN_C;
+    if (at->columns < width || (job->c_col != 1 && (reads_c || writes_c))) {
         run_tile_aside(job, run, t, at, width, aside);
         return;
     }
     struct resting in = resting(job, at, at->from), out = resting(job, at, at->to);
-    bool last = at->to == IN_C;
     t->in = starts_empty(job, at) ? NULL : in.at;
     t->ld_in = in.row;
     t->out = out.at;
     t->ld_out = out.row;
-    t->scale = last ? p->scale : 1.0f;
-    t->bias = last && p->bias ? p->bias + at->j : NULL;
-    t->add = last && p->add ? p->add + at->i * p->ld_add + at->j : NULL;
+    t->scale = writes_c ? p->scale : 1.0f;
+    t->bias = writes_c && p->bias ? p->bias + at->j : NULL;
+    t->add = writes_c && p->add ? p->add + at->i * p->ld_add + at->j : NULL;
     t->ld_add = p->ld_add;
     run(t);
 }
@@ -198,23 +199,52 @@ static void place_a(const struct job *job, const struct block *b, size_t i, cons
 /* The rows [k0, k1) of B's panel at column j. */
 static const void *panel_of_b(const struct job *job, const struct block *b, size_t j) {
     const struct ft_packed *packed = job->p.packed;
-    if (!packed) return job->exec->shared + (j - job->n0) * (job->k1 - job->k0) + (b->k0 - job->k0) * job->nr;
-    return (const unsigned char *)packed->data + (j * packed->k + b->k0 * job->nr) * ft_dtype_size(packed->dtype);
+    if (packed)
+        return (const unsigned char *)packed->data + (j * packed->k + b->k0 * job->nr) * ft_dtype_size(packed->dtype);
+    if (job->b_in_place) return operand_pointer(&job->p.b, b->k0, j);
+    return job->exec->shared + (j - job->n0) * (job->k1 - job->k0) + (b->k0 - job->k0) * job->nr;
 }
 
-/* B's part of the tiles of the panel at column j; returns the kernels for them. A panel in BF16 is widened
- * once when more than one tile will read it. */
-static ft_tile_fn *const *place_b(const struct job *job, const struct block *b, size_t j, float *widened,
+/* B's part of the tiles of the panel at column j; returns the kernels for them. scratch: for a panel in BF16,
+ * widened once when more than one tile will read it, and for the last columns of a B in place. */
+static ft_tile_fn *const *place_b(const struct job *job, const struct block *b, size_t j, float *scratch,
                                   struct ft_tile *t) {
     const struct ft_packed *packed = job->p.packed;
+    const struct ft_operand *lying = &job->p.b;
+    size_t terms = b->k1 - b->k0;
     t->b = panel_of_b(job, b, j);
     t->b_step = job->nr;
     t->b_panel = job->nr * (packed ? packed->k : job->k1 - job->k0);
-    if (!packed || packed->dtype == FT_F32) return job->tiles;
-    if (b->i1 - b->i0 <= job->isa->bf16_rows) return job->isa->strided_bf16;
-    job->isa->widen(widened, t->b, (b->k1 - b->k0) * job->nr);
-    t->b = widened;
+    if (packed && packed->dtype == FT_BF16) {
+        if (b->i1 - b->i0 <= job->isa->bf16_rows) return job->isa->strided_bf16;
+        job->isa->widen(scratch, t->b, terms * job->nr);
+        t->b = scratch;
+    } else if (job->b_in_place && job->p.n - j >= job->nr) {
+        t->b_step = lying->row_stride;
+        t->b_panel = job->nr;
+    } else if (job->b_in_place) {
+        job->isa->pack(scratch, job->nr, job->p.n - j, terms, t->b, FT_F32, 1, lying->row_stride);
+        t->b = scratch;
+    }
     return job->tiles;
+}
+
+/* Where the next panel is in memory, a line at a time: each tile fetches its share into L2. */
+struct ahead {
+    const char *line;
+    size_t step, each;
+};
+
+static struct ahead look_ahead(const struct job *job, const struct block *b, size_t j) {
+    size_t terms = b->k1 - b->k0, tiles = ceil_div(b->i1 - b->i0, job->mr);
+    const char *line = panel_of_b(job, b, j + job->nr < b->j1 ? j + job->nr : j);
+    if (job->b_in_place) return (struct ahead){line, job->p.b.row_stride * sizeof(float), ceil_div(terms, tiles)};
+    size_t bytes = job->p.packed ? ft_dtype_size(job->p.packed->dtype) : sizeof(float);
+    return (struct ahead){line, FT_ALIGN, ceil_div(terms * job->nr * bytes, tiles * FT_ALIGN)};
+}
+
+static void fetch(struct ahead *ahead) {
+    for (size_t n = 0; n < ahead->each; n++, ahead->line += ahead->step) __builtin_prefetch(ahead->line, 0, 2);
 }
 
 /* Up to FT_WIDE_ROWS rows of C: several panels a tile, so that enough chains are in flight. Returns the first
@@ -246,16 +276,13 @@ static void run_block(const struct job *job, const struct block *b, unsigned wor
     struct place at = {.from = b->k0 == 0 ? IN_C : b->k0 == job->k0 ? IN_PARTIAL : IN_STRIP,
                        .to = b->k1 == job->p.k ? IN_C : b->k1 == job->k1 ? IN_PARTIAL : IN_STRIP};
     float *strip = strip_scratch(job, worker);
-    size_t bytes = job->p.packed ? ft_dtype_size(job->p.packed->dtype) : sizeof(float);
-    /* each tile fetches its share of the next panel of B into L2 */
-    size_t lines = ceil_div((b->k1 - b->k0) * job->nr * bytes, ceil_div(b->i1 - b->i0, job->mr) * FT_ALIGN);
     for (size_t j = run_wide(job, b, packed_a, &t, &at, strip, aside); j < b->j1; j += job->nr) {
         ft_tile_fn *const *tiles = place_b(job, b, j, b_scratch(job, worker), &t);
         at.j = j;
         at.columns = least(job->nr, b->j1 - j);
-        const char *ahead = panel_of_b(job, b, j + job->nr < b->j1 ? j + job->nr : j);
+        struct ahead ahead = look_ahead(job, b, j);
         for (size_t i = b->i0; i < b->i1; i += job->mr) {
-            for (size_t line = 0; line < lines; line++, ahead += FT_ALIGN) __builtin_prefetch(ahead, 0, 2);
+            fetch(&ahead);
             at.i = i;
             at.strip = strip + (i - b->i0) * job->isa->strip + (j - b->j0);
             at.rows = least(job->mr, b->i1 - i);
@@ -388,12 +415,15 @@ static void choose_tiles(struct job *job) {
     bool narrow = !p->packed && p->n <= isa->narrow_nr;
     job->mr = narrow ? isa->narrow_mr : isa->mr;
     job->nr = narrow ? isa->narrow_nr : isa->nr;
-    job->pack_a = !in_place(&p->a) || (p->m > job->mr && p->n > IN_PLACE_COLUMNS);
+    job->b_in_place = !p->packed && !narrow && p->m <= IN_PLACE_ROWS && in_place(&p->a) && in_place(&p->b) &&
+                      p->b.col_stride == 1;
+    job->pack_a = !in_place(&p->a) || (p->m > job->mr && p->n > IN_PLACE_COLUMNS && !job->b_in_place);
     job->tiles = narrow ? isa->narrow : job->pack_a ? isa->packed : isa->strided;
     size_t kc = isa->kc;
-    if (!job->pack_a && !p->packed) kc = NARROW_KC;
-    else if (!job->pack_a && p->m <= isa->bf16_rows) kc = p->k; /* nothing is widened into scratch */
+    if (!job->pack_a && !p->packed && !job->b_in_place) kc = NARROW_KC;
+    else if (!job->pack_a && p->packed && p->m <= isa->bf16_rows) kc = p->k; /* nothing goes through scratch */
     job->kc = p->k ? ceil_div(p->k, ceil_div(p->k, kc)) : 1;
+    if (!job->pack_a) job->mr = ceil_div(p->m, ceil_div(p->m, job->mr)); /* 4 + 4 rows are faster than 6 + 2 */
 }
 
 /* Chunks: what the exec's memory can hold of B, and of chains that cannot rest in C. */
@@ -404,7 +434,8 @@ struct chunks {
 static struct chunks choose_chunks(struct job *job, bool rest_in_c) {
     const struct ft_product *p = &job->p;
     struct chunks c = {p->m, p->n, p->k};
-    if (!p->packed) {
+    bool shared = !p->packed && !job->b_in_place;
+    if (shared) {
         size_t some = least(p->n, 16 * job->nr);
         if (p->k > FT_GEMM_SHARED / round_up(some, job->nr)) {
             c.n = least(p->n, 64 * job->nr);
@@ -415,7 +446,7 @@ static struct chunks choose_chunks(struct job *job, bool rest_in_c) {
         size_t blocks = ceil_div(c.k, job->kc);
         c.k = least(ceil_div(blocks, ceil_div(c.k, A_TERMS)), A_TERMS / job->kc) * job->kc;
     }
-    if (!p->packed && c.k) c.n = least(c.n, FT_GEMM_SHARED / c.k / job->nr * job->nr);
+    if (shared && c.k) c.n = least(c.n, FT_GEMM_SHARED / c.k / job->nr * job->nr);
     if (!rest_in_c && c.k < p->k) {
         c.n = least(c.n, 64 * job->nr);
         c.m = least(p->m, FT_GEMM_PARTIAL / c.n / job->mr * job->mr);
@@ -438,7 +469,7 @@ static void run_product(struct job *job) {
             job->k0 = 0;
             do { /* once even without terms: C is written */
                 job->k1 = least(job->k0 + chunk.k, p->k);
-                run_chunk(job, !p->packed && (m == 0 || chunk.k < p->k));
+                run_chunk(job, !p->packed && !job->b_in_place && (m == 0 || chunk.k < p->k));
                 job->k0 = job->k1;
             } while (job->k0 < p->k);
         }
