@@ -95,6 +95,10 @@ endif
 %_avx2.o:   ISA_FLAGS := -mavx2 -mfma -mf16c
 %_avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512
 %_simde.o:  ISA_FLAGS := -mavx2 -mfma -Wno-psabi -DSIMDE_ENABLE_NATIVE_ALIASES
+ifneq ($(SIMDE),) # the whole program with AVX-512 emulated on AVX2: FT_CPU=avx512 is then a choice on any machine with that
+%_avx512.o: ISA_FLAGS := -mavx2 -mfma -mf16c -Wno-psabi -DSIMDE_ENABLE_NATIVE_ALIASES -include tests/kernel/simde_avx512.h
+$(B)/lib/base/cpu.o: CPPFLAGS += -DFT_SIMDE
+endif
 
 $(B)/%.o: %.c $(B)/flags.mk
 	@mkdir -p $(@D)
@@ -173,7 +177,10 @@ golden: $(BIN) $(HELPERS)
 check-golden: ## the golden hashes with gcc and clang, unoptimised and at -O3
 	@set -e; for cc in gcc clang; do for opt in -O0 -O3; do echo "$$cc $$opt"; \
 	  $(MAKE) --no-print-directory B=build-golden$$opt-$$cc CC=$$cc OPT=$$opt golden; done; done
-.PHONY: check-asan check-tsan check-clang golden check-golden
+check-avx512: all $(HELPERS) ## the golden hashes with AVX-512: the machine's own, or emulated on AVX2 (libsimde-dev)
+	@if FT_CPU=avx512 $(B)/bin/ft-train --version | grep -q 'isa avx512'; then FT_CPU=avx512 $(MAKE) golden; \
+	else FT_CPU=avx512 $(MAKE) B=build-simde SIMDE=1 golden; fi
+.PHONY: check-asan check-tsan check-clang golden check-golden check-avx512
 
 # --- aarch64, cross-built and run by qemu ----------------------------------------------------------------
 # The libraries are unpacked beside the build, without touching the system's package lists.

@@ -11,8 +11,9 @@ golden_llama_lora=f2508a56d00c991a4df8440e9ece88ede1ab32aae045153280d7fccb96583f
 golden_gpt2_full=93f130223b1885ff348d835660cecbd7d517678ac19dfe567d1998b467f52e20
 golden_gpt2_lora=38fcab00443aa451203192aa17a0b078d10c68733ece5d42e9d64bb609e3769e
 
-isas=scalar
-for isa in avx2 avx512 neon; do
+# Every instruction set of this machine, or the one that FT_CPU names.
+isas=${FT_CPU:-scalar}
+[ -n "${FT_CPU:-}" ] || for isa in avx2 avx512 neon; do
     FT_CPU=$isa "$bin/ft-train" --version >/dev/null 2>&1 &&
         FT_CPU=$isa "$bin/ft-train" --version | grep -q "isa $isa" && isas="$isas $isa"
 done
