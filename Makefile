@@ -237,7 +237,8 @@ oracle: all $(ORACLE)/ready ## fixtures from PyTorch, transformers, PEFT and tok
 .PHONY: oracle
 
 # --- installation and the rest ---------------------------------------------------------------------------
-DEPS := gcc make libc6-dev libcjson-dev libsodium-dev libxxhash-dev libpcre2-dev libutf8proc-dev libzstd-dev mandoc perl gnuplot-nox
+DEPS := gcc make libc6-dev libcjson-dev libsodium-dev libxxhash-dev libpcre2-dev libutf8proc-dev libzstd-dev \
+        libsimde-dev mandoc perl gnuplot-nox
 
 deps: ## install what the build, the tests and the demo need (Debian packages)
 	@missing=; for p in $(DEPS); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
