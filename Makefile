@@ -44,7 +44,7 @@ endif
 CPPFLAGS += -Iinclude -I$(B) -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE
 CFLAGS_ALL = -std=c17 $(OPT) -g $(EXACT) $(WARN) $(HARDEN) $(FORTIFY) $(SANFLAGS) $(CFLAGS)
 LDFLAGS_ALL = $(LDHARDEN) $(SANFLAGS) $(LDFLAGS)
-LIBS   := -lcjson -lsodium -lxxhash -lpcre2-8 -lutf8proc -lzstd -lm -lpthread
+LIBS   := -lcjson -lnettle -lxxhash -lpcre2-8 -lutf8proc -lzstd -lm -lpthread
 
 ARCH   := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
 
@@ -188,7 +188,7 @@ ARM      := build-arm
 ARM_ROOT := $(abspath $(ARM)/root)
 ARM_LIB  := $(ARM_ROOT)/usr/lib/aarch64-linux-gnu
 ARM_TOOLS := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static
-ARM_DEPS := libcjson-dev libcjson1 libsodium-dev libsodium23 libxxhash-dev libxxhash0 libpcre2-dev libpcre2-8-0 \
+ARM_DEPS := libcjson-dev libcjson1 nettle-dev libnettle8 libxxhash-dev libxxhash0 libpcre2-dev libpcre2-8-0 \
             libutf8proc-dev libutf8proc2 libzstd-dev libzstd1
 ARM_APT  := apt-get -q -o APT::Architecture=arm64 -o APT::Architectures::=arm64 -o Dir::State=$(ARM_ROOT)/apt \
             -o Dir::State::status=$(ARM_ROOT)/apt/status -o Dir::Cache=$(ARM_ROOT)/apt
@@ -237,7 +237,7 @@ oracle: all $(ORACLE)/ready ## fixtures from PyTorch, transformers, PEFT and tok
 .PHONY: oracle
 
 # --- installation and the rest ---------------------------------------------------------------------------
-DEPS := gcc make libc6-dev libcjson-dev libsodium-dev libxxhash-dev libpcre2-dev libutf8proc-dev libzstd-dev \
+DEPS := gcc make libc6-dev libcjson-dev nettle-dev libxxhash-dev libpcre2-dev libutf8proc-dev libzstd-dev \
         libsimde-dev mandoc perl gnuplot-nox
 
 deps: ## install what the build, the tests and the demo need (Debian packages)

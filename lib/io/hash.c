@@ -4,27 +4,27 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sodium.h>
+#include <nettle/sha2.h>
 #include <string.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 enum { CHUNK = 1 << 16 };
 
-/* The state lives in the caller's memory, so that the header need not show libsodium's. */
-static_assert(sizeof(crypto_hash_sha256_state) <= sizeof(((struct ft_sha256 *)0)->state),
-              "room for the state");
+/* Nettle uses the processor's SHA instructions where it has them: 1.4 GB/s against 0.25 in portable C. The
+ * state lives in the caller's memory, so that the header need not show nettle's. */
+static_assert(sizeof(struct sha256_ctx) <= sizeof(((struct ft_sha256 *)0)->state), "room for the state");
 
-static crypto_hash_sha256_state *state_of(struct ft_sha256 *hash) { return (void *)hash->state; }
+static struct sha256_ctx *state_of(struct ft_sha256 *hash) { return (void *)hash->state; }
 
-void ft_sha256_init(struct ft_sha256 *hash) { crypto_hash_sha256_init(state_of(hash)); }
+void ft_sha256_init(struct ft_sha256 *hash) { sha256_init(state_of(hash)); }
 
 void ft_sha256_update(struct ft_sha256 *hash, const void *bytes, size_t count) {
-    if (count) crypto_hash_sha256_update(state_of(hash), bytes, count);
+    if (count) sha256_update(state_of(hash), count, bytes);
 }
 
 void ft_sha256_final(struct ft_sha256 *hash, unsigned char digest[FT_SHA256_SIZE]) {
-    crypto_hash_sha256_final(state_of(hash), digest);
+    sha256_digest(state_of(hash), FT_SHA256_SIZE, digest);
 }
 
 void ft_sha256(const void *bytes, size_t count, unsigned char digest[FT_SHA256_SIZE]) {
