@@ -230,7 +230,11 @@ $(ORACLE)/ready:
 	$(ORACLE)/bin/pip install -q transformers peft tokenizers safetensors jinja2 numpy
 	touch $@
 oracle: all $(ORACLE)/ready ## fixtures from PyTorch, transformers, PEFT and tokenizers, made again and compared with
-	$(ORACLE)/bin/python tests/oracle/model.py && $(ORACLE)/bin/python tests/oracle/train.py
+	$(ORACLE)/bin/python tests/oracle/model.py && $(ORACLE)/bin/python tests/oracle/train.py && $(ORACLE)/bin/python tests/oracle/architecture.py
+	$(MAKE) --no-print-directory $(B)/tests/unit/model_oracle
+	$(ORACLE)/bin/python tests/oracle/architecture.py --root $(ORACLE)/large
+	$(B)/tests/unit/model_oracle $(ORACLE)/large $$(ls $(ORACLE)/large)
+	$(ORACLE)/bin/python tests/oracle/architecture.py --check $(ORACLE)/large
 	$(if $(SHARED),$(ORACLE)/bin/python tests/oracle/tokenizer.py $(foreach f,$(wildcard $(SHARED)/data/*/*.txt $(SHARED)/data/*/*.csv),--data $(f)) \
 	    $(wildcard $(SHARED)/tokenizers/*) $(SHARED)/models/stories260K)
 	$(MAKE) check

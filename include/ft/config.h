@@ -12,6 +12,7 @@
 #include "ft/error.h"
 #include "ft/rows.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,30 @@ struct ft_family; /* how a model_type names its tensors: private to lib/model */
 enum ft_norm { FT_RMSNORM, FT_LAYERNORM };
 
 #define FT_EOS_MAX 16u
+#define FT_LAYERS_MAX 1024u
+#define FT_ROPES_MAX 2u          /* sets of rotary frequencies in one model */
+#define FT_ROPE_FACTORS_MAX 256u /* longrope: half a head's dimension at most */
+
+/* How frequencies differ from theta^(-2i / dimensions); rope.c has the formulas. "dynamic" is FT_ROPE_PLAIN: it
+ * changes nothing up to the model's positions, and longer documents are refused. */
+enum ft_rope_scaling { FT_ROPE_PLAIN, FT_ROPE_LINEAR, FT_ROPE_LLAMA3, FT_ROPE_YARN, FT_ROPE_LONGROPE };
+
+struct ft_rope {
+    enum ft_rope_scaling scaling;
+    size_t dimensions; /* the first so many of a head are rotated; even */
+    double theta;
+    double factor;     /* of the context's length; longrope: unused */
+    double original;   /* llama3: positions before scaling */
+    double low, high;  /* llama3: the frequency factors; yarn: between which i the ramp rises */
+    float amplitude;   /* of cosine and sine ("attention factor") */
+    float divisor[FT_ROPE_FACTORS_MAX]; /* longrope: of frequency i, for documents up to the original length */
+};
+
+/* What sets a layer apart from the others of its model. */
+struct ft_layer_kind {
+    bool window;        /* sees config.window keys, else all */
+    unsigned char rope; /* which of config.rope; rope_count or above: no rotation */
+};
 
 struct ft_config {
     const struct ft_family *family;
@@ -31,9 +56,11 @@ struct ft_config {
     enum ft_activation activation;
     bool gated; /* SwiGLU: act(gate) * up; else act(up) */
     bool qkv_bias, o_bias, mlp_bias;
-    bool learned_positions; /* a position table is added to the embeddings; else rotary */
-    double rope_theta;
-    size_t window;            /* keys visible to a query, its own included; 0: all */
+    bool learned_positions; /* a position table is added to the embeddings; rope_count is 0 then */
+    size_t rope_count;
+    struct ft_rope rope[FT_ROPES_MAX];
+    size_t window;            /* keys visible to a query, its own included, in layers that have a window */
+    struct ft_layer_kind kind[FT_LAYERS_MAX]; /* [layers] */
     bool tied;                /* the head is the embedding table */
     float attention_scale;    /* of the scores before softmax */
     double initializer_range; /* standard deviation for random initialisation */

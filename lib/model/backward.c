@@ -63,23 +63,16 @@ static void backward_gate_up(const struct ft_pass *pass, size_t l, bool deeper, 
     backward_linear(pass, layer->up, R, w->n, a->u[FT_U_UP], a->up, layer->gate.module != NULL, dn);
 }
 
-static void unrotate(const struct ft_pass *pass, size_t rows, size_t heads, const uint32_t *position,
-                     float *dx) {
-    size_t D = pass->model->config.head_dim;
-    if (pass->cosine)
-        ft_rope(pass->exec, rows, heads, D, D, dx, heads * D, position, pass->cosine, pass->sine, true);
-}
-
 static void backward_attend(const struct ft_pass *pass, size_t l, struct ft_activations *a) {
     const struct ft_config *config = &pass->model->config;
     const struct ft_workspace *w = &pass->work;
     bool select = ft_pass_selects(pass, l);
-    struct ft_attention attention = ft_pass_attention(pass, select);
+    struct ft_attention attention = ft_pass_attention(pass, l, select);
     ft_attention_backward(pass->exec, &attention, a->q, a->k, a->v, a->attended, a->row_max, a->row_sum,
                           w->d_attended, w->dq, w->dk, w->dv, w->attention);
-    unrotate(pass, select ? pass->selected : pass->rows, config->heads,
-             select ? pass->select_position : pass->position, w->dq);
-    unrotate(pass, pass->rows, config->kv_heads, pass->position, w->dk);
+    ft_pass_rotate(pass, l, select ? pass->selected : pass->rows, config->heads,
+                   select ? pass->select_position : pass->position, true, w->dq);
+    ft_pass_rotate(pass, l, pass->rows, config->kv_heads, pass->position, true, w->dk);
 }
 
 /* x [T, C] = x_select on the selected rows, +0 elsewhere. */

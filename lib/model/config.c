@@ -6,11 +6,13 @@
 #include "ft/memory.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define CONFIG_MAX ((size_t)1 << 20)
 
-static const struct ft_family *const families[] = {&ft_family_gpt2, &ft_family_llama};
+static const struct ft_family *const families[] = {&ft_family_gpt2, &ft_family_llama, &ft_family_mistral,
+                                                  &ft_family_qwen2};
 #define FAMILIES (sizeof families / sizeof *families)
 
 enum ft_status ft_config_size(const struct ft_json *json, const char *key, size_t max, size_t fallback,
@@ -62,38 +64,51 @@ enum ft_status ft_config_only(const struct ft_json *json, const char *key, bool 
                    value ? "true" : "false");
 }
 
-/* transformers 4 has rope_theta and rope_scaling {type | rope_type}; transformers 5 has rope_parameters
- * {rope_theta, rope_type}. */
-enum ft_status ft_config_rope(struct ft_config *config, const struct ft_json *json, struct ft_error *error) {
-    double part = 1;
-    config->rope_theta = 10000;
-    enum ft_status status = ft_config_positive(json, "rope_theta", &config->rope_theta, error);
-    if (!status) status = ft_config_only(json, "rope_interleaved", false, error);
-    if (!status)
-        status =
-            ft_json_get_double(json, json->root, "partial_rotary_factor", FT_JSON_OPTIONAL, &part, error);
-    if (!status && part != 1)
-        status = ft_fail(error, FT_UNSUPPORTED, "%s: partial_rotary_factor: %g is not implemented",
-                         json->name, part);
-    static const char *const keys[] = {"rope_scaling", "rope_parameters"};
-    for (size_t i = 0; !status && i < 2; i++) {
-        const struct cJSON *rope = NULL;
-        status = ft_json_get_node(json, json->root, keys[i], FT_JSON_OPTIONAL, FT_JSON_OBJECT, &rope, error);
-        if (status || !rope) continue;
-        const char *type = "default";
-        status = ft_json_get_string(json, rope, "type", FT_JSON_OPTIONAL, &type, error);
-        if (!status) status = ft_json_get_string(json, rope, "rope_type", FT_JSON_OPTIONAL, &type, error);
-        if (!status)
-            status =
-                ft_json_get_double(json, rope, "rope_theta", FT_JSON_OPTIONAL, &config->rope_theta, error);
-        if (!status && strcmp(type, "default") != 0)
-            status = ft_fail(error, FT_UNSUPPORTED, "%s: %s: the rotary scaling '%.64s' is not implemented; "
-                             "models without one are",
-                             json->name, keys[i], type);
-        if (!status && !(config->rope_theta >= 1 && config->rope_theta <= 1e18))
-            status = ft_json_fail(json, rope, error, "rope_theta must be between 1 and 1e18");
-    }
+enum ft_status ft_config_window(struct ft_config *config, const struct ft_json *json, size_t fallback,
+                                struct ft_error *error) {
+    uint64_t window = ft_json_find(json->root, "sliding_window") ? 0 : fallback;
+    enum ft_status status = ft_json_get_u64(json, json->root, "sliding_window", FT_JSON_OPTIONAL, 1,
+                                            FT_POSITIONS_MAX, &window, error);
+    config->window = (size_t)window;
     return status;
+}
+
+static enum ft_status read_layer_type(struct ft_config *config, const struct ft_json *json,
+                                      const struct cJSON *entry, size_t l, struct ft_error *error) {
+    const char *type;
+    enum ft_status status = ft_json_string(json, entry, &type, error);
+    if (status) return status;
+    config->kind[l].window = strcmp(type, "sliding_attention") == 0;
+    if (config->kind[l].window || strcmp(type, "full_attention") == 0) return FT_OK;
+    return ft_fail(error, FT_UNSUPPORTED, "%s: layer_types: '%.64s' is not implemented; "
+                   "full_attention and sliding_attention are", json->name, type);
+}
+
+enum ft_status ft_config_layer_types(struct ft_config *config, const struct ft_json *json,
+                                     struct ft_error *error) {
+    const struct cJSON *list = NULL;
+    enum ft_status status =
+        ft_json_get_node(json, json->root, "layer_types", FT_JSON_OPTIONAL, FT_JSON_ARRAY, &list, error);
+    if (!status && list && ft_json_count(list) != config->layers)
+        status = ft_json_fail(json, list, error, "has %zu entries for %zu layers", ft_json_count(list),
+                              config->layers);
+    const struct cJSON *entry = !status && list ? ft_json_first(list) : NULL;
+    for (size_t l = 0; !status && entry; entry = ft_json_next(entry))
+        status = read_layer_type(config, json, entry, l++, error);
+    for (size_t l = 0; !status && l < config->layers; l++)
+        if (config->kind[l].window && !config->window)
+            status = ft_fail(error, FT_FORMAT, "%s: layer %zu has a sliding window, but sliding_window is off",
+                             json->name, l);
+    return status;
+}
+
+static enum ft_status refuse_family(const struct ft_json *json, const char *type, struct ft_error *error) {
+    char known[FAMILIES * 16] = "";
+    for (size_t i = 0, length = 0; i < FAMILIES; i++)
+        length += (size_t)snprintf(known + length, sizeof known - length, "%s%s",
+                                   i == 0 ? "" : i + 1 < FAMILIES ? ", " : " and ", families[i]->model_type);
+    return ft_fail(error, FT_UNSUPPORTED, "%s: the model_type '%.64s' is not implemented; %s are", json->name, type,
+                   known);
 }
 
 static enum ft_status find_family(struct ft_config *config, const struct ft_json *json,
@@ -104,9 +119,7 @@ static enum ft_status find_family(struct ft_config *config, const struct ft_json
     if (status) return status;
     for (size_t i = 0; i < FAMILIES; i++)
         if (strcmp(families[i]->model_type, type) == 0) config->family = families[i];
-    if (!config->family)
-        return ft_fail(error, FT_UNSUPPORTED, "%s: the model_type '%.64s' is not implemented; "
-                       "gpt2 and llama are", json->name, type);
+    if (!config->family) return refuse_family(json, type, error);
     memcpy(config->model_type, type, strlen(type) + 1); /* short: it is one of ours */
     return FT_OK;
 }
@@ -172,9 +185,6 @@ static enum ft_status check_relations(const struct ft_config *config, const char
     if (config->heads % config->kv_heads)
         return ft_fail(error, FT_FORMAT, "%s: %zu query heads are no multiple of %zu key/value heads", name,
                        config->heads, config->kv_heads);
-    if (config->head_dim % 2 && !config->learned_positions)
-        return ft_fail(error, FT_FORMAT, "%s: rotary embedding needs an even head dimension, not %zu", name,
-                       config->head_dim);
     size_t width;
     if (!ft_size_mul(config->heads, config->head_dim, &width) || width > FT_WIDTH_MAX)
         return ft_fail(error, FT_LIMIT, "%s: %zu heads of dimension %zu are too wide", name, config->heads,

@@ -79,13 +79,10 @@ static void lay(struct ft_decoder *decoder, struct ft_layout *layout) {
     const struct ft_model *model = decoder->model;
     const struct ft_decoder_limits *limits = &decoder->limits;
     size_t T = limits->feed, P = limits->sequences, C = model->config.hidden;
-    float *cosine, *sine;
     ft_pass_lay_activations(layout, model, 0, T, P, false, &decoder->layer);
     ft_pass_lay_workspace(layout, decoder->pass.exec, model, T, P, limits->length, false,
                           &decoder->pass.work);
-    ft_pass_lay_rotary(layout, model, limits->length, &cosine, &sine);
-    decoder->pass.cosine = cosine;
-    decoder->pass.sine = sine;
+    ft_pass_lay_rotary(layout, model, limits->length, decoder->pass.rotary);
     lay_weights(decoder, layout);
     lay_cache(decoder, layout);
     decoder->ids = ft_layout_take(layout, T, sizeof *decoder->ids);
@@ -102,7 +99,6 @@ static void lay(struct ft_decoder *decoder, struct ft_layout *layout) {
     decoder->u_head = ft_layout_floats(layout, P, model->head.module->lora_a ? model->head.module->rank : 0);
     decoder->length = ft_layout_take(layout, P, sizeof *decoder->length);
     decoder->taken = ft_layout_take(layout, P, sizeof *decoder->taken);
-    if (layout->arena) ft_pass_fill_rotary(model, limits->length, cosine, sine);
 }
 
 static void prepare(struct ft_decoder *decoder, const struct ft_model *model, struct ft_exec *exec,

@@ -40,9 +40,71 @@ struct ft_family {
     enum ft_status (*configure)(struct ft_config *config, const struct ft_json *json, struct ft_error *error);
 };
 
-extern const struct ft_family ft_family_gpt2, ft_family_llama;
+extern const struct ft_family ft_family_gpt2, ft_family_llama, ft_family_mistral, ft_family_qwen2;
+
+/* Names that most families took over from Llama. */
+#define FT_LLAMA_OUTSIDE                               \
+    [FT_ROLE_EMBEDDING] = "model.embed_tokens",        \
+    [FT_ROLE_FINAL_NORM] = "model.norm",               \
+    [FT_ROLE_HEAD] = "lm_head"
+#define FT_LLAMA_LINEAR                                \
+    [FT_ROLE_Q] = "model.layers.#.self_attn.q_proj",   \
+    [FT_ROLE_K] = "model.layers.#.self_attn.k_proj",   \
+    [FT_ROLE_V] = "model.layers.#.self_attn.v_proj",   \
+    [FT_ROLE_O] = "model.layers.#.self_attn.o_proj",   \
+    [FT_ROLE_GATE] = "model.layers.#.mlp.gate_proj",   \
+    [FT_ROLE_UP] = "model.layers.#.mlp.up_proj",       \
+    [FT_ROLE_DOWN] = "model.layers.#.mlp.down_proj"
+#define FT_LLAMA_NORMS                                               \
+    [FT_ROLE_ATTENTION_NORM] = "model.layers.#.input_layernorm",     \
+    [FT_ROLE_MLP_NORM] = "model.layers.#.post_attention_layernorm"
+
+extern const char *const ft_llama_buffers[];
 
 /* --- for configure ------------------------------------------------------------------------------------ */
+
+/* What a config.json of Llama's kind may leave out. */
+struct ft_llama_defaults {
+    double eps;
+    size_t positions;
+    size_t kv_heads;        /* 0: as many as heads; so does null */
+    size_t head_dim;        /* 0: hidden_size / heads */
+    const char *activation; /* the key; NULL: hidden_act */
+};
+/* Sizes, RMSNorm, a gated activation, the scale of attention: what Llama's descendants have in common. Biases,
+ * windows and rotary frequencies are left to them. */
+enum ft_status ft_config_llama(struct ft_config *config, const struct ft_json *json,
+                               const struct ft_llama_defaults *defaults, struct ft_error *error);
+/* attention_bias (q, k, v and o) and mlp_bias. */
+enum ft_status ft_config_biases(struct ft_config *config, const struct ft_json *json, struct ft_error *error);
+
+/* sliding_window, `fallback` when it is absent; null is 0: none. */
+enum ft_status ft_config_window(struct ft_config *config, const struct ft_json *json, size_t fallback,
+                                struct ft_error *error);
+/* Which layers have the window: as layer_types says, or, when it is absent, as config->kind has it already. */
+enum ft_status ft_config_layer_types(struct ft_config *config, const struct ft_json *json,
+                                     struct ft_error *error);
+
+/* Qwen's way: use_sliding_window, sliding_window and max_window_layers, or layer_types. */
+enum ft_status ft_config_qwen_windows(struct ft_config *config, const struct ft_json *json,
+                                      struct ft_error *error);
+
+/* Where rotary frequencies come from. */
+struct ft_rope_rules {
+    const char *theta_key; /* NULL: rope_theta */
+    double theta;          /* when absent */
+    const char *part_key;  /* the key of the rotated share of a head; NULL: it must be all */
+    double part;           /* when absent */
+    bool yarn_is_longrope; /* as Phi-3 once called it */
+};
+/* One set for all layers, from either generation of keys: rope_theta and rope_scaling, or rope_parameters. What
+ * is not implemented is FT_UNSUPPORTED naming it. Call after sizes are known; may lower config->positions. */
+enum ft_status ft_config_rope(struct ft_config *config, const struct ft_json *json,
+                              const struct ft_rope_rules *rules, struct ft_error *error);
+/* The same from one object of parameters (NULL: none); theta and part are rules'. */
+enum ft_status ft_config_rope_read(struct ft_config *config, const struct ft_json *json, const struct cJSON *node,
+                                   const struct ft_rope_rules *rules, struct ft_rope *rope,
+                                   struct ft_error *error);
 
 /* A size in [1, max]. fallback 0: the key is required; else its default. */
 enum ft_status ft_config_size(const struct ft_json *json, const char *key, size_t max, size_t fallback,
@@ -56,11 +118,8 @@ enum ft_status ft_config_activation(const struct ft_json *json, const char *key,
 /* FT_UNSUPPORTED when the optional boolean `key` is not `supported`. */
 enum ft_status ft_config_only(const struct ft_json *json, const char *key, bool supported,
                               struct ft_error *error);
-/* rope_theta, from either generation of keys; scaling of any kind but "default" is FT_UNSUPPORTED. */
-enum ft_status ft_config_rope(struct ft_config *config, const struct ft_json *json, struct ft_error *error);
-
 #define FT_WIDTH_MAX ((size_t)1 << 20) /* hidden, ffn, positions, ... */
-#define FT_LAYERS_MAX ((size_t)1 << 10)
+#define FT_POSITIONS_MAX ((size_t)1 << 30)
 #define FT_VOCAB_MAX ((size_t)1 << 24)
 
 #endif

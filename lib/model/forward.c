@@ -44,11 +44,13 @@ static const float *project_q(const struct ft_pass *pass, const struct ft_layer 
     return pass->work.u_select;
 }
 
-static void rotate(const struct ft_pass *pass, size_t rows, size_t heads, const uint32_t *position,
-                   float *x) {
-    size_t D = pass->model->config.head_dim;
-    if (pass->cosine)
-        ft_rope(pass->exec, rows, heads, D, D, x, heads * D, position, pass->cosine, pass->sine, false);
+void ft_pass_rotate(const struct ft_pass *pass, size_t l, size_t rows, size_t heads, const uint32_t *position,
+                    bool inverse, float *x) {
+    const struct ft_config *config = &pass->model->config;
+    size_t D = config->head_dim, which = config->kind[l].rope;
+    if (which >= config->rope_count) return;
+    ft_rope(pass->exec, rows, heads, D, config->rope[which].dimensions, x, heads * D, position,
+            pass->rotary[which].cosine, pass->rotary[which].sine, inverse);
 }
 
 /* q [R], k and v [T] from the normed rows n [T]. */
@@ -68,18 +70,18 @@ static void project_attention(const struct ft_pass *pass, size_t l, struct ft_ac
     ft_linear_forward(pass->exec, layer->q, R, n_q, u_q, NULL, a->q);
     ft_linear_forward(pass->exec, layer->k, T, n, u_k, NULL, a->k);
     ft_linear_forward(pass->exec, layer->v, T, n, u_v, NULL, a->v);
-    rotate(pass, R, config->heads, select ? pass->select_position : pass->position, a->q);
-    rotate(pass, T, config->kv_heads, pass->position, a->k);
+    ft_pass_rotate(pass, l, R, config->heads, select ? pass->select_position : pass->position, false, a->q);
+    ft_pass_rotate(pass, l, T, config->kv_heads, pass->position, false, a->k);
 }
 
-struct ft_attention ft_pass_attention(const struct ft_pass *pass, bool select) {
+struct ft_attention ft_pass_attention(const struct ft_pass *pass, size_t l, bool select) {
     const struct ft_config *config = &pass->model->config;
     size_t q = config->heads * config->head_dim;
     return (struct ft_attention){.n_head = config->heads,
                                  .n_kv = config->kv_heads,
                                  .head_dim = config->head_dim,
                                  .scale = config->attention_scale,
-                                 .window = config->window,
+                                 .window = config->kind[l].window ? config->window : 0,
                                  .n_document = pass->documents,
                                  .document = select ? pass->select_document : pass->document,
                                  .ld_q = q,
@@ -89,7 +91,7 @@ struct ft_attention ft_pass_attention(const struct ft_pass *pass, bool select) {
 
 static void attend(const struct ft_pass *pass, size_t l, struct ft_activations *a) {
     const float *k = a->k, *v = a->v;
-    struct ft_attention attention = ft_pass_attention(pass, ft_pass_selects(pass, l));
+    struct ft_attention attention = ft_pass_attention(pass, l, ft_pass_selects(pass, l));
     if (pass->cache) {
         ft_scatter_rows(pass->exec, pass->rows, attention.ld_kv, pass->cache_row, a->k, pass->cache[l].k);
         ft_scatter_rows(pass->exec, pass->rows, attention.ld_kv, pass->cache_row, a->v, pass->cache[l].v);

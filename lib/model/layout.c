@@ -2,10 +2,7 @@
  * Where every buffer of a pass lies, and how large it is. */
 #include "pass.h"
 
-#include "ft/elementary.h"
-
 #include <assert.h>
-#include <math.h>
 
 void *ft_layout_take(struct ft_layout *layout, size_t count, size_t size) {
     if (!ft_size_add(layout->bytes, ft_arena_cost(count, size), &layout->bytes)) layout->bytes = SIZE_MAX;
@@ -78,7 +75,7 @@ void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const
     size_t C = config->hidden, q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;
     size_t rank = highest_rank(model), R = config->layers == 1 ? P : T;
     struct ft_pass pass = {.exec = exec, .model = model};
-    struct ft_attention attention = ft_pass_attention(&pass, false);
+    struct ft_attention attention = ft_pass_attention(&pass, 0, false);
     w->n = ft_layout_floats(layout, T, C);
     w->n_select = ft_layout_floats(layout, P, C);
     w->x_select = ft_layout_floats(layout, P, C);
@@ -97,27 +94,4 @@ void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const
     w->dh = ft_layout_floats(layout, R, config->ffn);
     w->du = ft_layout_floats(layout, T, rank);
     w->du_select = ft_layout_floats(layout, P, rank);
-}
-
-void ft_pass_lay_rotary(struct ft_layout *layout, const struct ft_model *model, size_t count, float **cosine,
-                        float **sine) {
-    *cosine = *sine = NULL;
-    if (model->config.learned_positions) return;
-    *cosine = ft_layout_floats(layout, count, model->config.head_dim / 2);
-    *sine = ft_layout_floats(layout, count, model->config.head_dim / 2);
-}
-
-void ft_pass_fill_rotary(const struct ft_model *model, size_t count, float *cosine, float *sine) {
-    if (!cosine) return;
-    size_t half = model->config.head_dim / 2;
-    double log_theta = ft_log(model->config.rope_theta);
-    for (size_t i = 0; i < half; i++) {
-        float exponent = (float)(2 * i) / (float)model->config.head_dim;
-        float frequency = 1.0f / (float)ft_exp((double)exponent * log_theta);
-        for (size_t position = 0; position < count; position++) {
-            double angle = (double)((float)position * frequency);
-            cosine[position * half + i] = (float)ft_cos(angle);
-            sine[position * half + i] = (float)ft_sin(angle);
-        }
-    }
 }

@@ -61,12 +61,17 @@ struct ft_cache_layer {
     float *k, *v;
 };
 
+/* The angles of one set of frequencies. */
+struct ft_rotary {
+    float *cosine, *sine; /* [positions, dimensions / 2] */
+};
+
 struct ft_pass {
     struct ft_exec *exec;
     const struct ft_model *model;
     const struct ft_layer *layers; /* the model's, or a copy with packed weights */
     struct ft_workspace work;
-    const float *cosine, *sine; /* [positions, D / 2]; NULL with learned positions */
+    struct ft_rotary rotary[FT_ROPES_MAX]; /* those that the configuration has */
     /* the rows: */
     size_t rows, selected;           /* T, P */
     const uint32_t *ids, *position;  /* [T] */
@@ -86,12 +91,10 @@ void ft_pass_lay_activations(struct ft_layout *layout, const struct ft_model *mo
 void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const struct ft_model *model,
                            size_t T, size_t P, size_t longest, bool backward, struct ft_workspace *work);
 
-/* Rotary tables for positions [0, count): inverse frequency f = 1 / (theta^(2i/D)), each step in binary32
- * (the power by binary64 exp and log, rounded); angle = position * f in binary32; cosine and sine in
- * binary64, rounded. */
-void ft_pass_lay_rotary(struct ft_layout *layout, const struct ft_model *model, size_t count, float **cosine,
-                        float **sine);
-void ft_pass_fill_rotary(const struct ft_model *model, size_t count, float *cosine, float *sine);
+/* Rotary tables for positions [0, count), filled when there is memory: frequency f as in rope.c; angle =
+ * position * f in binary32; cosine and sine in binary64, rounded, then times the amplitude in binary32. */
+void ft_pass_lay_rotary(struct ft_layout *layout, const struct ft_model *model, size_t count,
+                        struct ft_rotary rotary[FT_ROPES_MAX]);
 
 /* --- the transformer ---------------------------------------------------------------------------------- */
 
@@ -118,7 +121,11 @@ void ft_norm_backward(const struct ft_pass *pass, const struct ft_norm_weights *
                       const float *x, const float *mean, const float *rstd, const float *dy,
                       const float *dx_in, float *dx);
 
-/* The attention of a layer; documents are those of its queries. */
-struct ft_attention ft_pass_attention(const struct ft_pass *pass, bool select);
+/* The attention of layer l; documents are those of its queries. */
+struct ft_attention ft_pass_attention(const struct ft_pass *pass, size_t l, bool select);
+
+/* Rotates (inverse: back) the heads of x [rows, heads, D] by their rows' positions, where layer l does. */
+void ft_pass_rotate(const struct ft_pass *pass, size_t l, size_t rows, size_t heads, const uint32_t *position,
+                    bool inverse, float *x);
 
 #endif

@@ -121,15 +121,12 @@ static size_t lap(const struct ft_layout *layout, size_t *mark) {
 /* Adds up (layout->arena NULL) or takes everything. */
 static void lay(struct ft_session *session, struct ft_layout *layout, struct ft_session_size *size) {
     const struct ft_session_limits *limits = &session->limits;
-    float *cosine, *sine;
     size_t mark = 0;
     lay_layers(session, layout);
     size->activations = lap(layout, &mark);
     ft_pass_lay_workspace(layout, session->exec, session->model, limits->tokens, limits->supervised,
                           limits->longest, limits->train, &session->pass.work);
-    ft_pass_lay_rotary(layout, session->model, session->positions, &cosine, &sine);
-    session->pass.cosine = cosine;
-    session->pass.sine = sine;
+    ft_pass_lay_rotary(layout, session->model, session->positions, session->pass.rotary);
     lay_batch(session, layout);
     size->workspace = lap(layout, &mark);
     lay_head(session, layout);
@@ -137,7 +134,6 @@ static void lay(struct ft_session *session, struct ft_layout *layout, struct ft_
     lay_slots(session, layout);
     size->embedding = lap(layout, &mark);
     size->total = layout->bytes;
-    if (layout->arena) ft_pass_fill_rotary(session->model, session->positions, cosine, sine);
 }
 
 static enum ft_status prepare(struct ft_session *session, const struct ft_model *model, struct ft_exec *exec,

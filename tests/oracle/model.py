@@ -51,16 +51,17 @@ CASES = {
 
 
 def randomize(model):
-    """Larger and less symmetric than the initial weights, and exact in bf16, so that files are small."""
+    """Larger and less symmetric than the initial weights (norms: around 1, Gemma's around 0), and exact in bf16, so that
+    files are small."""
     with torch.no_grad():
-        for name, p in model.named_parameters():
+        for p in model.parameters():
             noise = torch.randn_like(p) * (0.1 if p.dim() == 1 else 0.15)
-            p.copy_(((1 if p.dim() == 1 and name.endswith("weight") else 0) + noise).bfloat16().float())
+            p.copy_(((p.mean() if p.dim() == 1 else 0) + noise).bfloat16().float())
 
 
-def data():
-    ids = [torch.randint(3, VOCAB, (n,)) for n in LENGTHS]
-    weights = [torch.tensor([0.0] + [float(torch.randint(0, 3, ())) / 2 for _ in range(n - 1)]) for n in LENGTHS]
+def data(vocab=VOCAB, lengths=LENGTHS):
+    ids = [torch.randint(3, vocab, (n,)) for n in lengths]
+    weights = [torch.tensor([0.0] + [float(torch.randint(0, 3, ())) / 2 for _ in range(n - 1)]) for n in lengths]
     weights[0][-3:] = 0  # the last rows of a document that nobody needs
     weights[1][1:] = 0   # a document without any target
     weights[3][1] = 1
@@ -112,5 +113,6 @@ def write(name):
     print(name, sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()), "bytes")
 
 
-for case in sys.argv[1:] or CASES:
-    write(case)
+if __name__ == "__main__":
+    for case in sys.argv[1:] or CASES:
+        write(case)

@@ -57,7 +57,7 @@ static void test_config(void) {
     const char *good = "{" LLAMA ",\"eos_token_id\":[2,3],\"head_dim\":null,\"rope_scaling\":null}";
     (void)ft_write_file(at("config.json"), good, strlen(good), 0, NULL);
     ok(!ft_config_read(&config, scratch, &error) && config.kv_heads == 2 && config.head_dim == 4 &&
-           config.eos_count == 2 && !config.has_bos && config.rope_theta == 10000,
+           config.eos_count == 2 && !config.has_bos && config.rope[0].theta == 10000,
        "config.json: defaults, null, several ends, by directory");
     refuse_config("[]", FT_FORMAT, "object", "not an object");
     refuse_config("{}", FT_FORMAT, "model_type", "no model_type");

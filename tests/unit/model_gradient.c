@@ -73,7 +73,7 @@ static void rotate(const struct reference *r, size_t heads, size_t position, dou
     size_t D = r->config->head_dim;
     for (size_t h = 0; h < heads; h++, x += D)
         for (size_t i = 0; i < D / 2; i++) {
-            double angle = (double)position * pow(r->config->rope_theta, -2.0 * (double)i / (double)D);
+            double angle = (double)position * pow(r->config->rope[0].theta, -2.0 * (double)i / (double)D);
             double c = cos(angle), s = sin(angle), a = x[i], b = x[i + D / 2];
             x[i] = a * c - b * s;
             x[i + D / 2] = b * c + a * s;
