@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: MIT
 """Tokenizers against Hugging Face's `tokenizers`, through ft-tokenize --ids and --decode.
 
-    tokenizer.py [--ft BIN] [--data FILE]... TOKENIZER...   compare on data (each line, and in blocks) and on a Unicode torture
-    tokenizer.py --fixtures DIR                             write the small tokenizers and cases that `make check` uses
+    tokenizer.py [--ft BIN] [--data FILE|DIR]... TOKENIZER...  compare on data (lines, blocks, strings in JSON) and on a Unicode torture
+    tokenizer.py --fixtures DIR                                write the small tokenizers and cases that `make check` uses
 
 TOKENIZER is a directory with tokenizer.json, or such a file. Exit status 0: no difference.
 """
-import argparse, glob, json, os, random, subprocess, sys, tempfile, unicodedata
+import argparse, itertools, json, os, queue, random, subprocess, sys, threading, unicodedata
 
 from tokenizers import Tokenizer
+
+BATCH = 2000
 
 SPECIAL = ["<s>", "</s>", "<unk>", "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<0x41>", "\u2581", "\u2581\u2581"]
 ALPHABETS = [list("abcdefghij ABC"), list(" \t\n\r\u00a0\u2003\u3000\u200b\u0085\u2028\u180e"), list("0123456789\u0660\u0661\u00bd\u00b2\u2167"),
@@ -43,39 +45,124 @@ def torture(seed, count, every=True):
     return out + ["x" * 5000, " " * 5000, "\n" * 3000, "ab" * 3000, "\u4e00" * 2000, "\U0001f600" * 1000, "0" * 3000, "'" * 100, "a b" * 2000]
 
 
-def run(ft, path, mode, lines, specials):
-    command = [ft, "-m", path, mode, "--json"] + ([] if specials else ["--no-specials"])
-    done = subprocess.run(command, input="".join(l + "\n" for l in lines).encode(), stdout=subprocess.PIPE)
-    if done.returncode:
-        return None
-    return [json.loads(l) for l in done.stdout.decode().split("\n")[:-1]]
+def torture_file():
+    """The torture texts as one document, line by line."""
+    return "\n".join(torture(3, 2000))
+
+
+class Tool:
+    """One ft-tokenize that answers a line with a line, fed by a thread."""
+
+    def __init__(self, ft, path, mode, specials, lines):
+        command = [ft, "-m", path, mode, "--json"] + ([] if specials else ["--no-specials"])
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.feeder = threading.Thread(target=self.feed, args=(lines,), daemon=True)
+        self.feeder.start()
+
+    def feed(self, lines):
+        try:
+            with self.process.stdin as pipe:
+                for line in lines:
+                    pipe.write(line.encode() + b"\n")
+        except BrokenPipeError:
+            pass  # it gave up, and has said why
+
+    def take(self, count):
+        """The next answers, fewer when it gave up."""
+        return list(itertools.islice(self.process.stdout, count))
+
+    def close(self):
+        self.process.stdout.close()
+        self.feeder.join()
+        return self.process.wait()
+
+
+def print_ids(ids):
+    return json.dumps(ids, separators=(",", ":")).encode() + b"\n"
+
+
+class Decoding(threading.Thread):
+    """ft-tokenize --decode beside the comparison of ids: it answers when it likes, so a thread of its own reads and compares."""
+
+    def __init__(self, ft, path, shown):
+        super().__init__(daemon=True)
+        self.path, self.shown, self.wrong, self.read = path, shown, 0, 0
+        self.ids, self.expected = queue.Queue(16), queue.Queue()
+        lines = (print_ids(ids)[:-1].decode() for batch in iter(self.ids.get, None) for ids in batch)
+        self.tool = Tool(ft, path, "--decode", True, lines)
+        self.start()
+
+    def put(self, ids, texts):
+        self.ids.put(ids)
+        for pair in zip(ids, texts):
+            self.expected.put(pair)
+
+    def run(self):
+        for line in self.tool.process.stdout:
+            ids, text = self.expected.get()
+            self.read += 1
+            if json.loads(line) != text:
+                self.wrong += 1
+                if self.wrong <= self.shown:
+                    print(f"{self.path}: text of {ids[:16]}: ft {line[:100]!r}, expected {text[:60]!r}")
+
+    def close(self, count):
+        self.ids.put(None)
+        self.join()
+        return self.wrong + (self.tool.close() != 0 or self.read != count)
 
 
 def compare(ft, path, texts, specials, shown=5):
-    """The number of texts whose ids, or the ids' text, differ."""
+    """Counts over the texts: whose ids differ, whose ids' text differs, whose text does not come back; and the number of tokens."""
     hf = Tokenizer.from_file(path if os.path.isfile(path) else os.path.join(path, "tokenizer.json"))
     hf.no_truncation()
     hf.no_padding()
-    texts = [t for t in texts if "\0" not in t]
-    want = [hf.encode(t, add_special_tokens=specials).ids for t in texts]
-    got = run(ft, path, "--ids", [json.dumps(t, ensure_ascii=False) for t in texts], specials)
-    if got is None or len(got) != len(texts):
-        print(f"{path}: ft-tokenize --ids failed")
-        return len(texts)
-    wrong = [i for i in range(len(texts)) if got[i] != want[i]]
-    decoded = run(ft, path, "--decode", [json.dumps(w) for w in want], True)
-    lost = [i for i in range(len(texts)) if decoded[i] != hf.decode(want[i], skip_special_tokens=False)]
-    for i in wrong[:shown]:
-        print(f"{path}: ids of {texts[i][:60]!r}: ft {got[i][:16]}, expected {want[i][:16]}")
-    for i in lost[:shown]:
-        print(f"{path}: text of {want[i][:16]}: ft {decoded[i][:60]!r}")
-    return len(set(wrong) | set(lost))
+    encoder = Tool(ft, path, "--ids", specials, (json.dumps(t, ensure_ascii=False) for t in texts))
+    decoding = Decoding(ft, path, shown)
+    count = {"ids": 0, "lost": 0, "tokens": 0}
+    for start in range(0, len(texts), BATCH):
+        batch = texts[start:start + BATCH]
+        want = [e.ids for e in hf.encode_batch_fast(batch, add_special_tokens=specials)]
+        back = hf.decode_batch(want, skip_special_tokens=False)
+        decoding.put(want, back)
+        for text, ids, line in itertools.zip_longest(batch, want, encoder.take(len(batch)), fillvalue=b"nothing"):
+            count["tokens"] += len(ids)
+            if line != print_ids(ids):
+                count["ids"] += 1
+                if count["ids"] <= shown:
+                    print(f"{path}: ids of {text[:60]!r}: ft {line[:100]!r}, expected {ids[:16]}")
+        count["lost"] += sum(a != b for a, b in zip(batch, back))
+    count["ids"] += encoder.close() != 0
+    count["texts"] = decoding.close(len(texts))
+    return count
+
+
+def json_strings(value, out):
+    if isinstance(value, str):
+        out.append(value)
+    elif isinstance(value, (list, dict)):
+        for v in value.values() if isinstance(value, dict) else value:
+            json_strings(v, out)
 
 
 def read_texts(path):
-    """Each line with its end, and blocks of some lines."""
-    lines = open(path, encoding="utf-8", newline="").read().splitlines(keepends=True)
-    return lines + ["".join(lines[i:i + 40]) for i in range(0, len(lines), 400)]
+    """Each line with its end, blocks of forty lines, and the strings in JSON."""
+    whole = open(path, encoding="utf-8", newline="").read()
+    lines = whole.splitlines(keepends=True)
+    out = lines + ["".join(lines[i:i + 40]) for i in range(0, len(lines), 400)]
+    if path.endswith(".json"):
+        json_strings(json.loads(whole), out)
+    elif path.endswith(".jsonl"):
+        json_strings([json.loads(line) for line in lines], out)
+    return out
+
+
+def data_files(paths):
+    for path in paths:
+        if not os.path.isdir(path):
+            yield path
+        for directory, _, names in sorted(os.walk(path)):
+            yield from (os.path.join(directory, name) for name in sorted(names))
 
 
 # --- fixtures -------------------------------------------------------------------------------------------------
@@ -195,13 +282,16 @@ def main():
     a = p.parse_args()
     if a.fixtures:
         return write_fixtures(a.fixtures)
-    texts = torture(1, a.count)
-    for path in a.data:
+    texts = torture(1, a.count) + [torture_file()]
+    for path in data_files(a.data):
         texts += read_texts(path)
+    read, texts = len(texts), [t for t in dict.fromkeys(texts) if "\0" not in t]
+    print(f"{read} texts, {len(texts)} different ones, {sum(len(t.encode()) for t in texts)} bytes", flush=True)
     bad = 0
     for path in a.tokenizer:
-        wrong = compare(a.ft, path, texts, False) + compare(a.ft, path, texts[:200] + [""], True)
-        print(f"{path}: {len(texts)} texts, {sum(map(len, texts))} characters, {wrong} differ", flush=True)
+        count, special = compare(a.ft, path, texts, False), compare(a.ft, path, texts[:200] + [""], True)
+        wrong = sum(c[k] for c in (count, special) for k in ("ids", "texts"))
+        print(f"{path}: {count['tokens']} tokens, {wrong} texts differ, {count['lost']} do not come back from their ids", flush=True)
         bad += wrong
     return bad != 0
 
