@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * ft-merge: fuses an adapter into its base, writes a model directory, and measures what the rounding changed. */
+ * ft-merge: makes the model that is handed on: an adapter fused into its base, or a fully tuned model rounded to the
+ * base's element type. Measures what the rounding changed. */
 #include "ft/card.h"
 #include "ft/commit.h"
 #include "ft/config.h"
@@ -35,6 +36,25 @@ static enum ft_status parse_dtype(const char *name, enum ft_save_dtype *dtype, s
         return FT_OK;
     }
     return ft_fail(error, FT_USAGE, "--dtype %s: choose base, f32, bf16 or f16", name);
+}
+
+static enum ft_status check_tuned(const struct settings *s, const char *base, struct ft_error *error) {
+    char digest[FT_SHA256_HEX];
+    enum ft_status status = ft_model_digest(s->adapter, digest, error);
+    if (status || strcmp(digest, base) != 0) return status;
+    return ft_fail(error, FT_USAGE, "%s: no adapter there, and its weights are the base's own; give what ft-train wrote", s->adapter);
+}
+
+/* What "as the base has it" means for a tuned model, whose own weights are the trainer's. */
+static enum ft_status base_dtype(const char *directory, enum ft_save_dtype *dtype, struct ft_error *error) {
+    struct ft_model *base;
+    size_t count;
+    enum ft_status status = ft_model_open(&base, directory, error);
+    if (status) return status;
+    enum ft_dtype stored = ft_model_parameters(base, &count)[0]->dtype;
+    *dtype = stored == FT_BF16 ? FT_SAVE_BF16 : stored == FT_F16 ? FT_SAVE_F16 : FT_SAVE_F32;
+    ft_model_free(base);
+    return FT_OK;
 }
 
 /* One rounding to bf16 or f16 moves logits visibly; binary32 must not. Nats of mean KL. */
@@ -96,7 +116,7 @@ static enum ft_status merge_into(const struct settings *s, const char *directory
         struct ft_parameter *const *parameter = ft_model_parameters(merged, &count);
         double limit = isnan(s->tolerance) ? tolerance_for(parameter[0]->dtype) : s->tolerance;
         if (!(difference->mean_kl <= limit))
-            status = ft_fail(error, FT_MISMATCH, "the merged model is %.3g nats away from base + adapter, more than %.3g; store it as --dtype f32, or allow it with --tolerance",
+            status = ft_fail(error, FT_MISMATCH, "the merged model is %.3g nats away from what was trained, more than %.3g; store it as --dtype f32, or allow it with --tolerance",
                              difference->mean_kl, limit);
     }
     if (!status) status = write_measure(directory, difference, error);
@@ -111,17 +131,18 @@ static enum ft_status run(const struct settings *s, struct ft_error *error) {
     struct ft_provenance *provenance = NULL;
     struct ft_directory *directory = NULL;
     struct ft_difference difference = {0};
-    enum ft_save_dtype dtype;
+    enum ft_save_dtype dtype = FT_SAVE_AS_LOADED;
     char base[FT_SHA256_HEX];
     enum ft_status status = parse_dtype(s->dtype, &dtype, error);
-    if (!status && !ft_system_is_adapter(s->adapter))
-        status = ft_fail(error, FT_USAGE, "%s: no adapter there (adapter_config.json); a fully tuned model needs no merge", s->adapter);
     if (!status) status = ft_exec_new(&exec, (unsigned)s->threads, error);
     if (!status) status = ft_model_digest(s->model, base, error);
     if (!status) status = ft_system_open(&adapted, exec, s->model, base, s->adapter, error);
+    bool tuned = !status && !ft_system_is_adapter(s->adapter);
+    if (tuned) status = check_tuned(s, base, error);
+    if (tuned && !status && dtype == FT_SAVE_AS_LOADED) status = base_dtype(s->model, &dtype, error);
     if (!status) status = ft_provenance_new(&provenance, "merge", error);
     if (!status) status = ft_provenance_add_model(provenance, "model", s->model, error);
-    if (!status) status = ft_provenance_add_model(provenance, "adapter", s->adapter, error);
+    if (!status) status = ft_provenance_add_model(provenance, tuned ? "tuned" : "adapter", s->adapter, error);
     if (!status && s->probe) status = ft_provenance_add_file(provenance, "probe", s->probe, error);
     if (!status) {
         ft_json_set_string(ft_provenance_json(provenance), ft_provenance_parameters(provenance), "method", "fuse");
@@ -136,7 +157,7 @@ static enum ft_status run(const struct settings *s, struct ft_error *error) {
         else ft_directory_abort(directory);
     }
     if (!status)
-        fprintf(stderr, "%s: merged; against base + adapter: largest logit difference %.3g, mean KL %.3g nats, same top token at %.1f%% of %zu positions\n",
+        fprintf(stderr, "%s: merged; against what was trained: largest logit difference %.3g, mean KL %.3g nats, same top token at %.1f%% of %zu positions\n",
                 s->output, difference.max_logit, difference.mean_kl, 100.0 * difference.agreement, difference.positions);
     ft_provenance_free(provenance);
     ft_model_free(adapted);
@@ -148,7 +169,7 @@ int main(int argc, char **argv) {
     struct settings s = {.dtype = "base", .tolerance = NAN};
     const struct ft_option options[] = {
         {'m', "model", FT_OPTION_STRING, &s.model, "DIR", "the base model", 0, 0},
-        {'a', "adapter", FT_OPTION_STRING, &s.adapter, "DIR", "the adapter to fuse", 0, 0},
+        {'a', "adapter", FT_OPTION_STRING, &s.adapter, "DIR", "the adapter to fuse, or the run of a full fine-tuning", 0, 0},
         {'o', "output", FT_OPTION_STRING, &s.output, "DIR", "where the merged model goes", 0, 0},
         {0, "dtype", FT_OPTION_STRING, &s.dtype, "base|f32|bf16|f16", "element type of the merged weights (default: the base's)", 0, 0},
         {0, "probe", FT_OPTION_STRING, &s.probe, "FILE.ftok", "measure the difference on these records (default: a fixed random sequence)", 0, 0},
@@ -156,7 +177,7 @@ int main(int argc, char **argv) {
         {0, "threads", FT_OPTION_SIZE, &s.threads, "N", "threads (default: all processors; no effect on results)", 1, FT_POOL_MAX},
         {0},
     };
-    const struct ft_command command = {"ft-merge", "", "Fuse an adapter into its base model",
+    const struct ft_command command = {"ft-merge", "", "Make a run's model: fuse the adapter into its base, round once",
                                        "Exit status: 0 success, 2 wrong usage or failure.", options};
     struct ft_error error = {0};
     int first;

@@ -1,8 +1,9 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: MIT
-# corpus.pl DATA: the dialogues of Schema-Guided Dialogue (DATA/sgd) and Taskmaster-4 (DATA/taskmaster4) as
-# {"messages": [...]} lines on standard output. A dialogue longer than $LIMIT characters is cut between turns, so
-# that every record fits the model's context; a record never begins with the assistant.
+# corpus.pl DATA: the dialogues of Schema-Guided Dialogue (DATA/sgd) and Taskmaster-4 (DATA/taskmaster4), and the
+# problems of GSM8K (DATA/gsm8k, for the words of everyday life that neither has), as {"messages": [...]} lines on
+# standard output. A dialogue longer than $LIMIT characters is cut between turns, so that every record fits the
+# model's context; a record never begins with the assistant.
 use strict;
 use warnings;
 use JSON::PP;
@@ -82,5 +83,13 @@ for my $file (sort glob "$data/taskmaster4/data_*.json") {
         dialogue("tm4-$d->{conversation_id}",
             map { [ $_->{speaker} eq 'user' ? 'user' : 'assistant', $_->{text} ] } @{ $d->{utterances} });
         calls("tm4-$d->{conversation_id}", $_) for grep { $_->{speaker} eq 'user' } @{ $d->{utterances} };
+    }
+}
+for my $name (qw(train test)) {
+    open my $in, '<', "$data/gsm8k/$name.jsonl" or die "$data/gsm8k/$name.jsonl: $!\n";
+    while (<$in>) {
+        my $d = $json->decode($_);
+        $d->{answer} =~ s/<<[^>]*>>//g; # the calculator's marks
+        dialogue("gsm8k-$name-$.", [ 'user', $d->{question} ], [ 'assistant', $d->{answer} ]);
     }
 }
