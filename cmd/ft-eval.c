@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * ft-eval: base against tuned on a held-out token stream: loss, perplexity, accuracy, and generated answers. */
+#include "ft/card.h"
 #include "ft/commit.h"
 #include "ft/file.h"
 #include "ft/ftok.h"
@@ -261,7 +262,7 @@ static enum ft_status prepare(struct work *w, struct settings *s, const char *te
         status = w->task_words ? parse_tasks(s, w->task_words, error) : ft_fail(error, FT_NOMEM, "out of memory");
     }
     if (!status) status = ft_exec_new(&w->exec, (unsigned)s->threads, error);
-    if (!status) status = ft_tokenizer_load(&w->tokenizer, s->model, error);
+    if (!status) status = ft_card_tokenizer(&w->tokenizer, s->model, error);
     if (!status) status = ft_ftok_load(&w->set, test, 0, error);
     if (status) return status;
     if (w->set.rows == 0) return ft_fail(error, FT_FORMAT, "%s: no records to evaluate", ft_path_shown(test));

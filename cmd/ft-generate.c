@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * ft-generate: prompts in, completions out. */
+#include "ft/card.h"
 #include "ft/commit.h"
 #include "ft/config.h"
 #include "ft/example.h"
@@ -202,7 +203,7 @@ static enum ft_status run(const struct settings *s, const char *path, struct ft_
     struct pending pending = {.count = 0};
     char digest[FT_SHA256_HEX] = "";
     enum ft_status status = ft_exec_new(&w.exec, (unsigned)s->threads, error);
-    if (!status) status = ft_tokenizer_load(&w.tokenizer, s->model, error);
+    if (!status) status = ft_card_tokenizer(&w.tokenizer, s->model, error);
     if (!status) status = ft_example_encoder_new(&w.encoder, w.tokenizer, FT_LOSS_COMPLETION, error);
     if (!status && s->tuned) status = ft_model_digest(s->model, digest, error);
     if (!status) status = ft_system_open(&w.model, w.exec, s->model, digest, s->tuned, error);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * ft-lint: the data doctor. */
+#include "ft/card.h"
 #include "ft/commit.h"
 #include "ft/config.h"
 #include "ft/example.h"
@@ -7,7 +8,6 @@
 #include "ft/lint.h"
 #include "ft/options.h"
 #include "ft/progress.h"
-#include "ft/safetensors.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -252,22 +252,21 @@ static enum ft_status report(const struct job *job, struct ft_error *error) {
  * says neither. */
 static enum ft_status size_up(struct job *job, struct ft_error *error) {
     struct ft_config config;
-    struct ft_safetensors *weights = NULL;
-    if (!ft_path_is_directory(job->model)) return FT_OK;
-    enum ft_status status = ft_config_read(&config, job->model, error);
-    if (!status) status = ft_safetensors_open(&weights, job->model, error);
-    if (status) return status;
-    if (!job->options.max_tokens) job->options.max_tokens = config.positions;
-    for (size_t i = 0; i < ft_safetensors_count(weights); i++)
-        job->options.parameters += ft_safetensors_at(weights, i)->elements;
-    ft_safetensors_close(weights);
-    return FT_OK;
+    struct ft_buffer gguf = {0};
+    enum ft_status status = ft_card_gguf(job->model, &gguf, error);
+    bool bare = !gguf.size && !ft_path_is_directory(job->model);
+    ft_buffer_release(&gguf);
+    if (status || bare) return status;
+    status = ft_config_read(&config, job->model, error);
+    if (!status) status = ft_card_elements(job->model, &job->options.parameters, error);
+    if (!status && !job->options.max_tokens) job->options.max_tokens = config.positions;
+    return status;
 }
 
 static enum ft_status load_model(struct job *job, struct ft_error *error) {
     if (!job->model) return FT_OK;
     job->options.counted = true;
-    enum ft_status status = ft_tokenizer_load(&job->tokenizer, job->model, error);
+    enum ft_status status = ft_card_tokenizer(&job->tokenizer, job->model, error);
     if (!status) status = ft_example_encoder_new(&job->encoder, job->tokenizer, FT_LOSS_COMPLETION, error);
     return status ? status : size_up(job, error);
 }

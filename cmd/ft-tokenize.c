@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * ft-tokenize: records to a token stream with a loss mask; plain text to ids and back. */
+#include "ft/card.h"
 #include "ft/commit.h"
 #include "ft/example.h"
 #include "ft/file.h"
@@ -298,7 +299,7 @@ static enum ft_status start_stream(struct job *job, struct ft_error *error) {
 }
 
 static enum ft_status start(struct job *job, struct ft_error *error) {
-    enum ft_status status = ft_tokenizer_load(&job->tokenizer, job->model, error);
+    enum ft_status status = ft_card_tokenizer(&job->tokenizer, job->model, error);
     if (!status) status = ft_pool_new(&job->pool, (unsigned)job->threads, error);
     unsigned threads = status ? 0 : ft_pool_threads(job->pool);
     if (!status) status = ft_alloc(&job->worker, threads, sizeof *job->worker, error);

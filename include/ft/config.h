@@ -71,7 +71,7 @@ struct ft_config {
     uint32_t eos[FT_EOS_MAX];
 };
 
-/* Reads a config.json, or the one in the directory `path`. Every number is bounded and the relations that the
+/* Reads a config.json, the one in the directory `path`, or what a .gguf file says (card.h). Every number is bounded and the relations that the
  * transformer needs (heads divide, dimensions agree) are checked; messages name file and key. */
 enum ft_status ft_config_read(struct ft_config *config, const char *path, struct ft_error *error);
 

@@ -47,10 +47,11 @@ struct ft_module {
 
 struct ft_model;
 
-/* directory: config.json and model.safetensors or its sharded index. Checks the exact set of tensors and
+/* path: a directory with config.json and model.safetensors or its sharded index, or a .gguf file (card.h), whose
+ * quantised weights are widened to binary32. Checks the exact set of tensors and
  * shapes: what is missing, unexpected (but for buffers known to be harmless), of another shape or element
  * type is an error naming file and tensor. Reads no weights yet. */
-enum ft_status ft_model_open(struct ft_model **model, const char *directory, struct ft_error *error);
+enum ft_status ft_model_open(struct ft_model **model, const char *path, struct ft_error *error);
 
 /* A model of random weights in the shapes of a config.json (or the one of a directory): matrices normal with
  * standard deviation initializer_range (GPT-2's residual projections divided by sqrt(2 layers)), biases 0,

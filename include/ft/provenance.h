@@ -52,7 +52,8 @@ enum ft_status ft_provenance_finish(struct ft_provenance *provenance, const char
 /* One digest for a model or adapter directory, in-toto's dirHash of the files that define it: SHA-256 over
  * the lines "<sha256> <name>\n", sorted by name, of config.json, generation_config.json, adapter_config.json,
  * tokenizer.json, tokenizer_config.json, special_tokens_map.json, chat_template.jinja, *.safetensors and
- * *.safetensors.index.json, those that lie directly in it. For a single file (.gguf): its SHA-256. FT_FORMAT
+ * *.safetensors.index.json, those that lie directly in it. For a single file, and for a
+ * directory that stands for a .gguf file (card.h): the file's SHA-256. FT_FORMAT
  * when a directory has none. */
 enum ft_status ft_model_digest(const char *path, char hex[FT_SHA256_HEX], struct ft_error *error);
 

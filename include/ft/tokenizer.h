@@ -28,6 +28,11 @@ enum ft_status ft_tokenizer_load(struct ft_tokenizer **tokenizer, const char *pa
 enum ft_status ft_tokenizer_parse(struct ft_tokenizer **tokenizer, const char *json, size_t size, const char *name,
                                   struct ft_error *error);
 
+/* Tells a parsed tokenizer what the files beside it would: the text of a tokenizer_config.json or config.json. What was
+ * said first counts. */
+enum ft_status ft_tokenizer_configure(struct ft_tokenizer *tokenizer, const char *json, size_t size, const char *name,
+                                      struct ft_error *error);
+
 void ft_tokenizer_free(struct ft_tokenizer *tokenizer); /* NULL is fine */
 
 /* SHA-256 of tokenizer.json, 64 hexadecimal digits. */

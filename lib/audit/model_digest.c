@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ft/provenance.h"
 
+#include "ft/card.h"
 #include "ft/file.h"
 #include "manifest.h"
 
@@ -66,14 +67,23 @@ static enum ft_status add_files(struct ft_manifest *manifest, const char *path, 
     return status;
 }
 
-enum ft_status ft_model_digest(const char *path, char hex[FT_SHA256_HEX], struct ft_error *error) {
-    if (!ft_path_is_directory(path)) return ft_sha256_file(path, hex, NULL, error);
+static enum ft_status digest_directory(const char *path, char hex[FT_SHA256_HEX], struct ft_error *error) {
     struct ft_manifest manifest = {0};
     enum ft_status status = add_files(&manifest, path, error);
     ft_manifest_sort(&manifest);
     if (!status && !ft_manifest_model(&manifest, hex))
         status = ft_fail(error, FT_FORMAT,
-                         "%s: holds no model: no config.json, no *.safetensors, no tokenizer", path);
+                         "%s: holds no model: no config.json, no *.safetensors, no tokenizer, no .gguf file", path);
     ft_manifest_release(&manifest);
+    return status;
+}
+
+enum ft_status ft_model_digest(const char *path, char hex[FT_SHA256_HEX], struct ft_error *error) {
+    struct ft_buffer gguf = {0};
+    if (!ft_path_is_directory(path)) return ft_sha256_file(path, hex, NULL, error);
+    enum ft_status status = ft_card_gguf(path, &gguf, error);
+    if (!status)
+        status = gguf.size ? ft_sha256_file(gguf.data, hex, NULL, error) : digest_directory(path, hex, error);
+    ft_buffer_release(&gguf);
     return status;
 }

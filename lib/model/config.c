@@ -2,6 +2,7 @@
 #include "ft/config.h"
 
 #include "family.h"
+#include "ft/card.h"
 #include "ft/file.h"
 #include "ft/memory.h"
 
@@ -203,13 +204,20 @@ static enum ft_status parse(struct ft_config *config, const struct ft_json *json
 
 enum ft_status ft_config_read(struct ft_config *config, const char *path, struct ft_error *error) {
     *config = (struct ft_config){0};
-    struct ft_buffer file = {0};
+    struct ft_buffer file = {0}, made = {0};
     struct ft_json json = {0};
-    enum ft_status status = ft_path_is_directory(path) ? ft_path_join(&file, path, "config.json", error)
-                                                       : ft_buffer_string(&file, path, error);
-    if (!status) status = ft_json_read(&json, file.data, CONFIG_MAX, error);
+    enum ft_status status = ft_card_gguf(path, &file, error);
+    if (!status && file.size) { /* its values stand for a config.json; messages name the file */
+        status = ft_card_config(path, &made, error);
+        if (!status) status = ft_json_parse(&json, made.data, made.size, file.data, 0, error);
+    } else if (!status) {
+        status = ft_path_is_directory(path) ? ft_path_join(&file, path, "config.json", error)
+                                            : ft_buffer_string(&file, path, error);
+        if (!status) status = ft_json_read(&json, file.data, CONFIG_MAX, error);
+    }
     if (!status) status = parse(config, &json, error);
     ft_json_release(&json);
+    ft_buffer_release(&made);
     ft_buffer_release(&file);
     return status;
 }

@@ -3,7 +3,9 @@
 #include "model.h"
 
 #include "family.h"
+#include "ft/card.h"
 #include "ft/file.h"
+#include "gguf_model.h"
 
 #include <assert.h>
 #include <math.h>
@@ -235,16 +237,29 @@ static enum ft_status new_model(struct ft_model **out, const char *path, struct 
     return status;
 }
 
-enum ft_status ft_model_open(struct ft_model **out, const char *directory, struct ft_error *error) {
-    *out = NULL;
-    struct ft_model *model = NULL;
+static enum ft_status open_directory(struct ft_model **model, const char *directory, struct ft_error *error) {
     enum ft_status status = FT_OK;
     if (!ft_path_is_directory(directory))
         status = ft_fail(error, ft_path_exists(directory) ? FT_USAGE : FT_IO,
-                         "%s: a model is a directory with config.json and model.safetensors", directory);
-    if (!status) status = new_model(&model, directory, error);
-    if (!status) status = ft_safetensors_open(&model->file, directory, error);
-    if (!status) status = bind_file(model, error);
+                         "%s: a model is a directory with config.json and model.safetensors, or a .gguf file", directory);
+    if (!status) status = new_model(model, directory, error);
+    if (!status) status = ft_safetensors_open(&(*model)->file, directory, error);
+    return status ? status : bind_file(*model, error);
+}
+
+static enum ft_status open_gguf(struct ft_model **model, const char *path, struct ft_error *error) {
+    enum ft_status status = new_model(model, path, error);
+    if (!status) status = ft_gguf_bind(*model, path, error);
+    return status ? status : widen_vectors(*model, error);
+}
+
+enum ft_status ft_model_open(struct ft_model **out, const char *path, struct ft_error *error) {
+    *out = NULL;
+    struct ft_model *model = NULL;
+    struct ft_buffer gguf = {0};
+    enum ft_status status = ft_card_gguf(path, &gguf, error);
+    if (!status) status = gguf.size ? open_gguf(&model, gguf.data, error) : open_directory(&model, path, error);
+    ft_buffer_release(&gguf);
     if (status) ft_model_free(model);
     else *out = model;
     return status;
@@ -267,6 +282,7 @@ void ft_model_free(struct ft_model *model) {
     ft_arena_release(&model->gradients);
     ft_arena_release(&model->masters);
     ft_arena_release(&model->vectors);
+    ft_arena_release(&model->imported);
     free(model->layers);
     free(model->module_names);
     free(model->modules);
@@ -274,6 +290,7 @@ void ft_model_free(struct ft_model *model) {
     free(model->parameters);
     free(model->storage);
     ft_safetensors_close(model->file);
+    ft_gguf_close(model->gguf);
     free(model->path);
     free(model);
 }

@@ -5,6 +5,7 @@
 #ifndef FT_MODEL_MODEL_H
 #define FT_MODEL_MODEL_H
 
+#include "ft/gguf.h"
 #include "ft/memory.h"
 #include "ft/model.h"
 #include "ft/safetensors.h"
@@ -43,7 +44,9 @@ struct ft_adapter {
 struct ft_model {
     struct ft_config config;
     char *path;
-    struct ft_safetensors *file;                /* NULL: random weights */
+    struct ft_safetensors *file;                /* NULL: random weights, or a GGUF file's */
+    struct ft_gguf *gguf;                       /* NULL: none */
+    struct ft_arena imported;                   /* what of it could not stay where it is */
     struct ft_parameter *storage, **parameters; /* parameters: in name order */
     char (*names)[FT_NAME_MAX];
     size_t count;

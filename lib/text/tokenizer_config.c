@@ -166,3 +166,15 @@ enum ft_status ft_tokenizer_read_config(struct ft_tokenizer *t, const char *dire
     }
     return status;
 }
+
+enum ft_status ft_tokenizer_configure(struct ft_tokenizer *t, const char *text, size_t size, const char *name,
+                                      struct ft_error *error) {
+    struct config config = {.path = NULL};
+    enum ft_status status = ft_json_parse(&config.json, text, size, name, 0, error);
+    if (!status) status = ft_json_expect(&config.json, config.json.root, FT_JSON_OBJECT, error);
+    if (!status) status = read_named(t, &config, error);
+    if (!status) status = read_ids(t, &config, error);
+    if (!status && !t->template) status = template_node(t, &config, error);
+    config_close(&config);
+    return status;
+}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ft/run.h"
 
+#include "ft/card.h"
 #include "ft/commit.h"
 #include "ft/file.h"
 #include "ft/json.h"
@@ -19,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CARD_MAX = 1 << 16, CONFIG_MAX = 1 << 20, TOKENIZER_MAX = 1 << 28 };
+enum { CARD_MAX = 1 << 16 };
 
 static const char complete_mark[] = "SHA256SUMS";
 
@@ -381,52 +382,12 @@ static enum ft_status last_component(struct ft_buffer *name, const char *path, s
     return ft_buffer_append(name, path + start, end - start, error);
 }
 
-static enum ft_status copy_file(const char *from_directory, const char *to_directory, const char *name,
-                                struct ft_error *error) {
-    struct ft_buffer from = {0}, to = {0}, bytes = {.max = TOKENIZER_MAX};
-    enum ft_status status = path_in(&from, from_directory, name, error);
-    if (!status && ft_path_exists(from.data)) {
-        status = path_in(&to, to_directory, name, error);
-        if (!status) status = ft_read_all(&bytes, from.data, TOKENIZER_MAX, error);
-        if (!status) status = ft_write_file(to.data, bytes.data, bytes.size, FT_OUTPUT_KEEP, error);
-    }
-    ft_buffer_release(&bytes);
-    ft_buffer_release(&to);
-    ft_buffer_release(&from);
-    return status;
-}
-
-/* config.json with the element type that the weights were stored in. */
-static enum ft_status write_config(const struct ft_run *run, struct ft_error *error) {
-    static const char *const names[] = {[FT_F32] = "float32", [FT_BF16] = "bfloat16", [FT_F16] = "float16"};
-    static const enum ft_dtype stored[] = {[FT_SAVE_F32] = FT_F32, [FT_SAVE_BF16] = FT_BF16, [FT_SAVE_F16] = FT_F16};
-    enum ft_save_dtype wanted = run->spec.recipe->save_dtype;
-    if (wanted == FT_SAVE_AS_LOADED) return copy_file(run->spec.model, run->spec.path, "config.json", error);
-    struct ft_buffer from = {0}, to = {0};
-    struct ft_json config = {0};
-    enum ft_status status = path_in(&from, run->spec.model, "config.json", error);
-    if (!status) status = path_in(&to, run->spec.path, "config.json", error);
-    if (!status) status = ft_json_read(&config, from.data, CONFIG_MAX, error);
-    if (!status) status = ft_json_expect(&config, config.root, FT_JSON_OBJECT, error);
-    if (!status) {
-        const char *key = ft_json_find(config.root, "dtype") ? "dtype" : "torch_dtype";
-        ft_json_set_string(&config, config.root, key, names[stored[wanted]]);
-        status = ft_json_save(&config, to.data, FT_JSON_PRETTY, FT_OUTPUT_KEEP, error);
-    }
-    ft_json_release(&config);
-    ft_buffer_release(&to);
-    ft_buffer_release(&from);
-    return status;
-}
-
 static enum ft_status deliver_model(struct ft_run *run, struct ft_error *error) {
     struct ft_buffer path = {0};
     struct ft_save how = {.dtype = run->spec.recipe->save_dtype};
     enum ft_status status = path_in(&path, run->spec.path, "model.safetensors", error);
     if (!status) status = ft_model_save(run->exec, run->model, &how, path.data, NULL, error);
-    if (!status) status = write_config(run, error);
-    for (size_t i = 0; tokenizer_files[i] && !status; i++)
-        status = copy_file(run->spec.model, run->spec.path, tokenizer_files[i], error);
+    if (!status) status = ft_card_copy(run->spec.model, run->spec.path, how.dtype, FT_OUTPUT_KEEP, error);
     ft_buffer_release(&path);
     return status;
 }
