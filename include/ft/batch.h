@@ -43,13 +43,16 @@ struct ft_micro {
     size_t rows, tokens;
 };
 
-/* How many of the first rows of `rest` make the next micro-batch (>= 1 when rest.count >= 1). */
-size_t ft_micro_next(const struct ft_micro *micro, const struct ft_ftok_set *set, struct ft_rows rest);
+/* Tokens of a micro-batch unless the user says how many rows it has: enough to fill the kernels, little enough to keep
+ * activations small. */
+#define FT_MICRO_TOKENS 2048u
 
-/* The most tokens, and the most rows, that a micro-batch of any `batch` rows of the sets can have: for taking memory
- * once. valid may be NULL. */
-enum ft_status ft_micro_bound(const struct ft_micro *micro, size_t batch, const struct ft_ftok_set *train,
-                              const struct ft_ftok_set *valid, size_t *tokens, size_t *rows, struct ft_error *error);
+static inline struct ft_micro ft_micro_of(size_t rows) {
+    return (struct ft_micro){.rows = rows, .tokens = FT_MICRO_TOKENS};
+}
+
+/* How many of the next `count` rows, which have so many tokens each, make the next micro-batch (>= 1 when count >= 1). */
+size_t ft_micro_next(const struct ft_micro *micro, const uint32_t *tokens, size_t count);
 
 /* Sum of the loss weights of rows, binary64 in row and token order, and counts of tokens. */
 struct ft_row_sums {

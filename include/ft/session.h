@@ -8,6 +8,9 @@
  *    that predicts a supervised token (weight > 0) are not computed at all; a document without one is
  *    skipped. In the last layer, after keys and values, only predicting rows go on: queries, attention,
  *    everything after and the logits exist for those alone.
+ *  - Shared prompts. Rows of a prompt that documents of a step share (prefix.h) are computed once, with the bits
+ *    that each document alone would give. They are the step's last rows; the gradient of a shared key or value is
+ *    the chain of additions, from +0, over the documents in order and then the prompt's own queries.
  *  - Products. A gradient of a weight is one chain over the rows of the optimizer step, ascending, that
  *    continues through micro-batches (rows as above: those for which the product's input exists). A gradient
  *    with respect to an input that several modules share (q, k, v; gate, up) is one chain: modules in that
@@ -22,8 +25,8 @@
  *  - The weight of a supervised token in the gradient is weight * inv_weight_sum in binary32; the caller
  *    computes inv_weight_sum for the whole step: binary64 sum in row order, 1 / sum rounded to binary32.
  *
- * Order of calls in an optimizer step: ft_session_begin_step; ft_session_step for each micro-batch (whole
- * documents, in row order); ft_session_end_step. Then the gradients in the parameters are complete, and the
+ * Order of calls in an optimizer step: ft_session_begin_step with all documents; ft_session_step for each
+ * micro-batch (whole documents, in row order); ft_session_end_step. Then the gradients in the parameters are complete, and the
  * caller updates the values.
  */
 #ifndef FT_SESSION_H
@@ -45,12 +48,16 @@ struct ft_batch {
     const float *weights;
 };
 
+#define FT_NO_PROMPTS SIZE_MAX /* limits.prompts: it is known that nothing is shared */
+
 struct ft_session_limits {
-    size_t tokens;      /* of a batch */
+    size_t tokens;      /* of a batch; those of shared prompts do not count */
     size_t documents;   /* of a batch */
     size_t supervised;  /* of a batch; 0: as many as tokens */
     size_t longest;     /* tokens of a document; 0: as many as tokens */
     size_t step_tokens; /* of an optimizer step, if known: bounds memory for tied embeddings; 0: unknown */
+    size_t step_documents; /* of an optimizer step; 0: as many as documents */
+    size_t prompts;        /* tokens of a step's shared prompts; 0: as many as prefix.h allows */
     bool train;         /* false: ft_session_evaluate only */
 };
 
@@ -83,19 +90,23 @@ struct ft_loss_sum {
     uint64_t correct; /* of those, predicted[i] == ids[i] */
 };
 
-/* Zeroes the gradients. */
-void ft_session_begin_step(struct ft_session *session);
+/* Zeroes the gradients; finds and computes the prompts that the step's documents share. `step` is all of them, and
+ * must stay where it is until the end. FT_USAGE as below. */
+enum ft_status ft_session_begin_step(struct ft_session *session, const struct ft_batch *step, struct ft_error *error);
 
-/* Forward and backward of one micro-batch: adds to the gradients of the trained parameters and to *sum.
- * FT_USAGE when the batch breaks the limits or a rule above, FT_NONFINITE when a loss is not finite (naming
+/* Tokens of document d of the present step that are in a shared prompt. */
+size_t ft_session_shared(const struct ft_session *session, size_t d);
+
+/* Forward and backward of one micro-batch, the next documents of the step: adds to the gradients of the trained
+ * parameters and to *sum. FT_USAGE when the batch breaks the limits or a rule above, FT_NONFINITE when a loss is not finite (naming
  * document and token; gradients are then unusable). */
 enum ft_status ft_session_step(struct ft_session *session, const struct ft_batch *batch, float inv_weight_sum,
                                struct ft_loss_sum *sum, struct ft_error *error);
 
-/* Merges what is merged once an optimizer step. */
+/* The backward pass of shared prompts, and what is merged once an optimizer step. */
 void ft_session_end_step(struct ft_session *session);
 
-/* Forward only. Adds to *sum (may be NULL). loss and predicted (each may be NULL) receive the loss and the
+/* Forward only, and never within an optimizer step. Adds to *sum (may be NULL). loss and predicted (each may be NULL) receive the loss and the
  * most probable token for each supervised token of the batch, in token order. */
 enum ft_status ft_session_evaluate(struct ft_session *session, const struct ft_batch *batch, float *loss,
                                    uint32_t *predicted, struct ft_loss_sum *sum, struct ft_error *error);

@@ -31,10 +31,6 @@ struct ft_trainer_spec {
     size_t micro_rows;                       /* rows of a micro-batch; 0: by FT_MICRO_TOKENS */
 };
 
-/* Tokens of a micro-batch unless the user says how many rows it has: enough to fill the kernels, little enough to keep
- * activations small. */
-#define FT_MICRO_TOKENS 2048u
-
 struct ft_trainer;
 
 /* FT_FORMAT naming file and record for a row that has nothing to learn or is longer than the model reads. */
@@ -44,11 +40,12 @@ enum ft_status ft_trainer_check_set(const struct ft_model *model, const struct f
 /* How long the run is, in optimizer steps: of an epoch and altogether. */
 void ft_trainer_length(const struct ft_recipe *recipe, size_t rows, uint64_t *per_epoch, uint64_t *steps);
 
-/* The limits of the session that a trainer will make. */
+/* The limits of the session that a trainer will make: just what the run's batches need. */
 enum ft_status ft_trainer_limits(const struct ft_trainer_spec *spec, struct ft_session_limits *limits,
                                  struct ft_error *error);
-/* Bytes of moments and of packed batches. */
-enum ft_status ft_trainer_size(const struct ft_trainer_spec *spec, size_t *moments, size_t *data, struct ft_error *error);
+/* Bytes of moments and of packed steps, for these limits. */
+void ft_trainer_size(const struct ft_trainer_spec *spec, const struct ft_session_limits *limits, size_t *moments,
+                     size_t *data);
 
 enum ft_status ft_trainer_new(struct ft_trainer **trainer, const struct ft_trainer_spec *spec, struct ft_error *error);
 void ft_trainer_free(struct ft_trainer *trainer); /* NULL is fine */

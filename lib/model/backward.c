@@ -67,9 +67,7 @@ static void backward_attend(const struct ft_pass *pass, size_t l, struct ft_acti
     const struct ft_config *config = &pass->model->config;
     const struct ft_workspace *w = &pass->work;
     bool select = ft_pass_selects(pass, l);
-    struct ft_attention attention = ft_pass_attention(pass, l, select);
-    ft_attention_backward(pass->exec, &attention, a->q, a->k, a->v, a->attended, a->row_max, a->row_sum,
-                          w->d_attended, w->dq, w->dk, w->dv, w->attention);
+    ft_pass_attend_backward(pass, l, a);
     ft_pass_rotate(pass, l, select ? pass->selected : pass->rows, config->heads,
                    select ? pass->select_position : pass->position, true, w->dq);
     ft_pass_rotate(pass, l, pass->rows, config->kv_heads, pass->position, true, w->dk);

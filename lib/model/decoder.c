@@ -80,7 +80,7 @@ static void lay(struct ft_decoder *decoder, struct ft_layout *layout) {
     const struct ft_decoder_limits *limits = &decoder->limits;
     size_t T = limits->feed, P = limits->sequences, C = model->config.hidden;
     ft_pass_lay_activations(layout, model, 0, T, P, false, &decoder->layer);
-    ft_pass_lay_workspace(layout, decoder->pass.exec, model, T, P, limits->length, false,
+    ft_pass_lay_workspace(layout, decoder->pass.exec, model, T, P, limits->length, 0, false,
                           &decoder->pass.work);
     ft_pass_lay_rotary(layout, model, limits->length, decoder->pass.rotary);
     lay_weights(decoder, layout);

@@ -74,34 +74,6 @@ static void project_attention(const struct ft_pass *pass, size_t l, struct ft_ac
     ft_pass_rotate(pass, l, T, config->kv_heads, pass->position, false, a->k);
 }
 
-struct ft_attention ft_pass_attention(const struct ft_pass *pass, size_t l, bool select) {
-    const struct ft_config *config = &pass->model->config;
-    size_t q = config->heads * config->head_dim;
-    return (struct ft_attention){.n_head = config->heads,
-                                 .n_kv = config->kv_heads,
-                                 .head_dim = config->head_dim,
-                                 .scale = config->attention_scale,
-                                 .window = config->kind[l].window ? config->window : 0,
-                                 .n_document = pass->documents,
-                                 .document = select ? pass->select_document : pass->document,
-                                 .ld_q = q,
-                                 .ld_kv = config->kv_heads * config->head_dim,
-                                 .ld_o = q};
-}
-
-static void attend(const struct ft_pass *pass, size_t l, struct ft_activations *a) {
-    const float *k = a->k, *v = a->v;
-    struct ft_attention attention = ft_pass_attention(pass, l, ft_pass_selects(pass, l));
-    if (pass->cache) {
-        ft_scatter_rows(pass->exec, pass->rows, attention.ld_kv, pass->cache_row, a->k, pass->cache[l].k);
-        ft_scatter_rows(pass->exec, pass->rows, attention.ld_kv, pass->cache_row, a->v, pass->cache[l].v);
-        k = pass->cache[l].k;
-        v = pass->cache[l].v;
-    }
-    ft_attention_forward(pass->exec, &attention, a->q, k, v, a->attended, a->row_max, a->row_sum,
-                         pass->work.attention);
-}
-
 /* h [R, F] from gate and up, which stay. */
 static void activate(const struct ft_pass *pass, size_t R, const struct ft_activations *a) {
     const struct ft_config *config = &pass->model->config;
@@ -131,7 +103,7 @@ void ft_pass_layer_forward(const struct ft_pass *pass, size_t l, struct ft_activ
     const float *x = a->x; /* the rows of a->x that go on */
     ft_norm_forward(pass, &layer->attention_norm, pass->rows, a->x, pass->work.n, a->mean1, a->rstd1);
     project_attention(pass, l, a);
-    attend(pass, l, a);
+    ft_pass_attend(pass, l, a);
     if (select) {
         ft_gather_rows(pass->exec, R, pass->model->config.hidden, pass->select, a->x, pass->work.x_select);
         x = pass->work.x_select;

@@ -70,7 +70,8 @@ static size_t highest_rank(const struct ft_model *model) {
 }
 
 void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const struct ft_model *model,
-                           size_t T, size_t P, size_t longest, bool backward, struct ft_workspace *w) {
+                           size_t T, size_t P, size_t longest, size_t key_rows, bool backward,
+                           struct ft_workspace *w) {
     const struct ft_config *config = &model->config;
     size_t C = config->hidden, q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;
     size_t rank = highest_rank(model), R = config->layers == 1 ? P : T;
@@ -82,7 +83,12 @@ void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const
     w->u_select = ft_layout_floats(layout, P, rank);
     w->h = ft_layout_floats(layout, R, config->ffn);
     w->attention = ft_layout_take(layout, ft_attention_scratch(exec, &attention, longest), 1);
+    w->key_rows = key_rows;
+    w->keys = ft_layout_floats(layout, key_rows, kv);
+    w->values = ft_layout_floats(layout, key_rows, kv);
     if (!backward) return;
+    w->d_keys = ft_layout_floats(layout, key_rows, kv);
+    w->d_values = ft_layout_floats(layout, key_rows, kv);
     w->d = ft_layout_floats(layout, T, C);
     w->d_select = ft_layout_floats(layout, P, C);
     w->dn = ft_layout_floats(layout, T, C);

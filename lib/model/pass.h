@@ -54,6 +54,10 @@ struct ft_workspace {
     float *dh;              /* [R, F] */
     float *du, *du_select;  /* [T, rank], [P, rank] */
     void *attention;        /* scratch of attention kernels */
+    /* keys of documents with the prompts that they share, a few documents at a time: */
+    size_t key_rows;      /* of these; 0: no document shares anything */
+    float *keys, *values; /* [key_rows, G, D] */
+    float *d_keys, *d_values;
 };
 
 /* Keys and values of one layer that outlive the pass: rows of k and v are copied to rows `row` of these. */
@@ -82,14 +86,26 @@ struct ft_pass {
     const struct ft_attention_document *select_document; /* [documents] queries are the selected rows */
     const struct ft_cache_layer *cache; /* [layers], or NULL: documents refer to the pass's own k and v */
     const uint32_t *cache_row;          /* [T] */
+    /* Where documents share prompts, whose rows another pass computed: */
+    const struct ft_shared_keys *shared;           /* [documents], or NULL: none does */
+    const struct ft_cache_layer *prompt;           /* [layers] that pass's k and v */
+    const struct ft_cache_layer *prompt_gradient;  /* [layers] of k and v; this pass adds to them */
+    struct ft_attention_document *chunk;           /* [documents] scratch */
+    bool is_prompt; /* this is that other pass: its gradients of k and v go on from prompt_gradient */
+};
+
+/* Keys in front of a document's own: rows [first, first + count) of the pass of prompts. */
+struct ft_shared_keys {
+    size_t first, count;
 };
 
 /* Layer l's activations for up to T and P rows; backward: with what only a backward pass needs. */
 void ft_pass_lay_activations(struct ft_layout *layout, const struct ft_model *model, size_t l, size_t T,
                              size_t P, bool backward, struct ft_activations *activations);
-/* longest: keys of a document at most. */
+/* longest: keys of a document at most. key_rows: see struct ft_workspace. */
 void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const struct ft_model *model,
-                           size_t T, size_t P, size_t longest, bool backward, struct ft_workspace *work);
+                           size_t T, size_t P, size_t longest, size_t key_rows, bool backward,
+                           struct ft_workspace *work);
 
 /* Rotary tables for positions [0, count), filled when there is memory: frequency f as in rope.c; angle =
  * position * f in binary32; cosine and sine in binary64, rounded, then times the amplitude in binary32. */
@@ -127,5 +143,10 @@ struct ft_attention ft_pass_attention(const struct ft_pass *pass, size_t l, bool
 /* Rotates (inverse: back) the heads of x [rows, heads, D] by their rows' positions, where layer l does. */
 void ft_pass_rotate(const struct ft_pass *pass, size_t l, size_t rows, size_t heads, const uint32_t *position,
                     bool inverse, float *x);
+
+/* attended from q, k and v, which are rotated already. */
+void ft_pass_attend(const struct ft_pass *pass, size_t l, struct ft_activations *activations);
+/* work.dq, dk and dv from work.d_attended; the part of shared keys goes to prompt_gradient. */
+void ft_pass_attend_backward(const struct ft_pass *pass, size_t l, const struct ft_activations *activations);
 
 #endif

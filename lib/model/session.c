@@ -2,6 +2,7 @@
  * Batches through the pass: which rows are computed, the head and the loss, the embeddings' gradients. */
 #include "ft/session.h"
 
+#include "ft/prefix.h"
 #include "linear.h"
 #include "pass.h"
 
@@ -28,6 +29,17 @@ struct ft_session {
     uint32_t *ids, *position, *select, *select_position;      /* [tokens], [tokens], [supervised] x 2 */
     struct ft_attention_document *document, *select_document; /* [documents] */
     uint32_t *origin; /* [documents] index in the batch, for messages */
+    struct ft_shared_keys *shared;        /* [documents] */
+    struct ft_attention_document *chunk;  /* [documents] */
+    /* the prompts that documents of a step share */
+    struct ft_prefixes prefixes;
+    struct ft_prompt_rows *prompt_rows; /* [step_documents] */
+    size_t begun, next;                 /* documents of the step; the one that comes next */
+    struct ft_pass prompts;
+    struct ft_activations *prompt_layers;           /* [layers] k and v each its own; else as `layers` */
+    struct ft_cache_layer *prompt_keys, *prompt_gradient; /* [layers] */
+    uint32_t *prompt_ids, *prompt_position;         /* [prompts] */
+    struct ft_attention_document *prompt_document, *prompt_select; /* [prompts / FT_PREFIX_MIN] the latter: no queries */
     /* the head; one entry a supervised token */
     float *x_final, *n_final, *mean, *rstd; /* [supervised, C] x 2, [supervised] x 2 */
     float *d_final;                         /* [supervised, C] gradient of n_final */
@@ -48,18 +60,50 @@ static bool backward_reaches(const struct ft_session *session, size_t l) {
     return session->lowest < ft_model_point(l + 1, FT_POINT_NORM1);
 }
 
-static void lay_layers(struct ft_session *session, struct ft_layout *layout) {
+/* Activations of T rows, P of them selected, in every layer; returns them (NULL while adding up). */
+static struct ft_activations *lay_layers(const struct ft_session *session, struct ft_layout *layout, size_t T, size_t P) {
     struct ft_activations shared = {0};
-    size_t T = session->limits.tokens, P = session->limits.supervised, layers = session->model->config.layers;
-    session->layers = ft_layout_take(layout, layers, sizeof *session->layers);
+    size_t layers = session->model->config.layers;
+    struct ft_activations *all = ft_layout_take(layout, layers, sizeof *all);
     if (!backward_reaches(session, 0))
         ft_pass_lay_activations(layout, session->model, 0, T, P, false, &shared);
     for (size_t l = 0; l < layers; l++) {
         struct ft_activations kept = shared;
         if (backward_reaches(session, l))
             ft_pass_lay_activations(layout, session->model, l, T, P, true, &kept);
-        if (session->layers) session->layers[l] = kept;
+        if (all) all[l] = kept;
     }
+    return all;
+}
+
+/* Keys and values of one layer's prompts. */
+static struct ft_cache_layer lay_keys(const struct ft_session *session, struct ft_layout *layout) {
+    size_t width = session->model->config.kv_heads * session->model->config.head_dim, rows = session->limits.prompts;
+    float *k = ft_layout_floats(layout, rows, width);
+    return (struct ft_cache_layer){.k = k, .v = ft_layout_floats(layout, rows, width)};
+}
+
+/* All documents of the step read the prompts' keys, so every layer keeps its own. */
+static void lay_prompts(struct ft_session *session, struct ft_layout *layout) {
+    size_t rows = session->limits.prompts, layers = session->model->config.layers, documents = rows / FT_PREFIX_MIN;
+    session->prompt_rows = ft_layout_take(layout, session->limits.step_documents, sizeof *session->prompt_rows);
+    if (!rows) return;
+    session->prompt_layers = lay_layers(session, layout, rows, 0);
+    session->prompt_keys = ft_layout_take(layout, layers, sizeof *session->prompt_keys);
+    session->prompt_gradient = ft_layout_take(layout, layers, sizeof *session->prompt_gradient);
+    for (size_t l = 0; l < layers; l++) {
+        bool reached = backward_reaches(session, l);
+        struct ft_cache_layer more = lay_keys(session, layout);
+        if (!session->prompt_layers) continue;
+        struct ft_activations *a = &session->prompt_layers[l];
+        session->prompt_gradient[l] = more;
+        if (!reached) a->k = more.k, a->v = more.v;
+        session->prompt_keys[l] = (struct ft_cache_layer){a->k, a->v};
+    }
+    session->prompt_ids = ft_layout_take(layout, rows, sizeof *session->prompt_ids);
+    session->prompt_position = ft_layout_take(layout, rows, sizeof *session->prompt_position);
+    session->prompt_document = ft_layout_take(layout, documents, sizeof *session->prompt_document);
+    session->prompt_select = ft_layout_take(layout, documents, sizeof *session->prompt_select);
 }
 
 static void lay_batch(struct ft_session *session, struct ft_layout *layout) {
@@ -71,6 +115,8 @@ static void lay_batch(struct ft_session *session, struct ft_layout *layout) {
     session->document = ft_layout_take(layout, documents, sizeof *session->document);
     session->select_document = ft_layout_take(layout, documents, sizeof *session->select_document);
     session->origin = ft_layout_take(layout, documents, sizeof *session->origin);
+    session->shared = ft_layout_take(layout, documents, sizeof *session->shared);
+    session->chunk = ft_layout_take(layout, documents, sizeof *session->chunk);
 }
 
 static size_t choose_head_rows(const struct ft_session *session) {
@@ -100,6 +146,11 @@ static void lay_head(struct ft_session *session, struct ft_layout *layout) {
     session->predicted = ft_layout_take(layout, P, sizeof *session->predicted);
 }
 
+/* Rows of a pass: of a batch, or of the prompts. */
+static size_t rows_max(const struct ft_session_limits *limits) {
+    return limits->tokens > limits->prompts ? limits->tokens : limits->prompts;
+}
+
 /* A step touches at most as many vocabulary rows as it has tokens. */
 static void lay_slots(struct ft_session *session, struct ft_layout *layout) {
     const struct ft_config *config = &session->model->config;
@@ -109,7 +160,7 @@ static void lay_slots(struct ft_session *session, struct ft_layout *layout) {
     session->slots = ft_layout_floats(layout, session->slot_max, config->hidden);
     session->slot_of = ft_layout_take(layout, config->vocab, sizeof *session->slot_of);
     session->id_of = ft_layout_take(layout, session->slot_max, sizeof *session->id_of);
-    session->slot_ids = ft_layout_take(layout, session->limits.tokens, sizeof *session->slot_ids);
+    session->slot_ids = ft_layout_take(layout, rows_max(&session->limits), sizeof *session->slot_ids);
 }
 
 static size_t lap(const struct ft_layout *layout, size_t *mark) {
@@ -122,18 +173,21 @@ static size_t lap(const struct ft_layout *layout, size_t *mark) {
 static void lay(struct ft_session *session, struct ft_layout *layout, struct ft_session_size *size) {
     const struct ft_session_limits *limits = &session->limits;
     size_t mark = 0;
-    lay_layers(session, layout);
+    session->layers = lay_layers(session, layout, limits->tokens, limits->supervised);
+    lay_prompts(session, layout);
     size->activations = lap(layout, &mark);
-    ft_pass_lay_workspace(layout, session->exec, session->model, limits->tokens, limits->supervised,
-                          limits->longest, limits->train, &session->pass.work);
+    size_t key_rows = limits->tokens > limits->longest ? limits->tokens : limits->longest;
+    ft_pass_lay_workspace(layout, session->exec, session->model, rows_max(limits), limits->supervised,
+                          limits->longest, limits->prompts ? key_rows : 0, limits->train, &session->pass.work);
     ft_pass_lay_rotary(layout, session->model, session->positions, session->pass.rotary);
     lay_batch(session, layout);
-    size->workspace = lap(layout, &mark);
+    size_t prefixes = ft_prefixes_size(limits->step_documents);
+    size->workspace = lap(layout, &mark) + prefixes;
     lay_head(session, layout);
     size->head = lap(layout, &mark);
     lay_slots(session, layout);
     size->embedding = lap(layout, &mark);
-    size->total = layout->bytes;
+    size->total = layout->bytes + prefixes;
 }
 
 static enum ft_status prepare(struct ft_session *session, const struct ft_model *model, struct ft_exec *exec,
@@ -143,8 +197,12 @@ static enum ft_status prepare(struct ft_session *session, const struct ft_model 
         return ft_fail(error, FT_LIMIT,
                        "a session needs between 1 and 2^32 - 1 tokens and documents in a batch");
     if (!l.supervised || l.supervised > l.tokens) l.supervised = l.tokens;
-    if (!l.longest || l.longest > l.tokens) l.longest = l.tokens;
+    if (!l.longest) l.longest = l.tokens;
     if (l.documents > l.tokens) l.documents = l.tokens;
+    if (l.step_documents < l.documents) l.step_documents = l.documents;
+    if (l.step_documents == 1) l.prompts = 0;
+    else if (!l.prompts) l.prompts = l.longest > FT_PREFIX_TOKENS ? l.longest : FT_PREFIX_TOKENS;
+    if (l.prompts == FT_NO_PROMPTS) l.prompts = 0;
     /* the layout code takes the model and exec as they are; what a plan does with them changes nothing */
     *session =
         (struct ft_session){.model = (struct ft_model *)model, .exec = exec, .limits = l, .lowest = SIZE_MAX};
@@ -179,8 +237,11 @@ enum ft_status ft_session_new(struct ft_session **out, struct ft_model *model, s
     enum ft_status status = ft_session_plan(model, exec, limits, &size, error);
     if (!status) status = ft_alloc(&session, 1, sizeof *session, error);
     if (!status) status = prepare(session, model, exec, limits, error);
-    if (!status) status = ft_arena_init(&session->arena, size.total, error);
+    if (!status) status = ft_prefixes_init(&session->prefixes, session->limits.step_documents, error);
+    if (!status)
+        status = ft_arena_init(&session->arena, size.total - ft_prefixes_size(session->limits.step_documents), error);
     if (status) {
+        if (session) ft_prefixes_release(&session->prefixes);
         free(session);
         return status;
     }
@@ -193,17 +254,16 @@ enum ft_status ft_session_new(struct ft_session **out, struct ft_model *model, s
 
 void ft_session_free(struct ft_session *session) {
     if (!session) return;
+    ft_prefixes_release(&session->prefixes);
     ft_arena_release(&session->arena);
     free(session);
 }
 
 /* --- a batch becomes rows ----------------------------------------------------------------------------- */
 
-/* Which of a document's tokens are rows: those before the last supervised one. */
-static size_t count_rows(const struct ft_batch *batch, size_t d) {
-    size_t last = batch->start[d + 1];
-    while (last > batch->start[d] && !(batch->weights[last - 1] > 0)) last--;
-    return last > batch->start[d] ? last - 1 - batch->start[d] : 0;
+/* Rows of a document and of its prompt. */
+static size_t count_rows(const struct ft_batch *batch, size_t d, size_t *prompt) {
+    return ft_document_rows(batch->weights + batch->start[d], batch->start[d + 1] - batch->start[d], prompt);
 }
 
 static enum ft_status check_document(const struct ft_session *session, const struct ft_batch *batch, size_t d,
@@ -224,23 +284,33 @@ static enum ft_status check_document(const struct ft_session *session, const str
     return FT_OK;
 }
 
-/* Appends document d's rows and its supervised tokens. */
+static enum ft_status refuse_length(const struct ft_session *session, size_t d, size_t rows, struct ft_error *error) {
+    const char *what = session->positions < session->limits.longest ? "the model's positions" : "the session's limit";
+    return ft_fail(error, FT_USAGE, "document %zu of a batch has %zu tokens, more than %s of %zu", d, rows + 1, what,
+                   session->positions);
+}
+
+/* What document number `next` of the step shares, and then the one after it comes next. */
+static struct ft_shared_keys take_shared(struct ft_session *session) {
+    uint32_t of = session->prefixes.of[session->next++];
+    const struct ft_prefix *prefix = of ? &session->prefixes.item[of - 1] : NULL;
+    return prefix ? (struct ft_shared_keys){prefix->first, prefix->length} : (struct ft_shared_keys){0};
+}
+
+/* Appends document d's own rows and its supervised tokens. */
 static enum ft_status add_document(struct ft_session *session, const struct ft_batch *batch, size_t d,
                                    struct ft_error *error) {
     struct ft_pass *pass = &session->pass;
     const struct ft_session_limits *limits = &session->limits;
-    size_t rows = count_rows(batch, d), first = batch->start[d];
+    size_t prompt, rows = count_rows(batch, d, &prompt), first = batch->start[d];
+    struct ft_shared_keys shared = take_shared(session);
     if (rows == 0) return FT_OK;
-    if (rows > session->positions)
-        return ft_fail(error, FT_USAGE, "document %zu of a batch has %zu tokens, more than %s of %zu", d,
-                       rows + 1,
-                       session->positions < limits->longest ? "the model's positions" : "the session's limit",
-                       session->positions);
-    if (rows > limits->tokens - pass->rows || pass->documents == limits->documents)
+    if (rows > session->positions) return refuse_length(session, d, rows, error);
+    if (rows - shared.count > limits->tokens - pass->rows || pass->documents == limits->documents)
         return ft_fail(error, FT_USAGE, "a batch exceeds the session's %zu tokens or %zu documents",
                        limits->tokens, limits->documents);
     size_t key_row = pass->rows, query_row = pass->selected;
-    for (size_t i = 0; i < rows; i++) {
+    for (size_t i = shared.count; i < rows; i++) {
         size_t row = pass->rows++, p = pass->selected;
         session->ids[row] = batch->ids[first + i];
         session->position[row] = (uint32_t)i;
@@ -254,12 +324,15 @@ static enum ft_status add_document(struct ft_session *session, const struct ft_b
         session->weight[p] = batch->weights[first + i + 1];
         pass->selected++;
     }
+    size_t own = pass->rows - key_row;
+    if (shared.count) pass->shared = session->shared;
+    session->shared[pass->documents] = shared;
     session->origin[pass->documents] = (uint32_t)d;
     session->document[pass->documents] = (struct ft_attention_document){
-        .key_row = key_row, .key_count = rows, .query_row = key_row, .query_count = rows};
+        .key_row = key_row, .key_count = own, .query_row = key_row, .query_count = own};
     session->select_document[pass->documents++] =
         (struct ft_attention_document){.key_row = key_row,
-                                       .key_count = rows,
+                                       .key_count = own,
                                        .query_row = query_row,
                                        .query_count = pass->selected - query_row,
                                        .query_position = session->select_position + query_row};
@@ -276,6 +349,12 @@ static enum ft_status take_batch(struct ft_session *session, const struct ft_bat
     pass->select_position = session->select_position;
     pass->document = session->document;
     pass->select_document = session->select_document;
+    pass->shared = NULL;
+    pass->prompt = session->prompt_keys;
+    pass->prompt_gradient = session->prompt_gradient;
+    pass->chunk = session->chunk;
+    if (batch->documents > session->begun - session->next)
+        return ft_fail(error, FT_USAGE, "a batch has documents that the step was not begun with");
     for (size_t d = 0; d < batch->documents; d++) {
         enum ft_status status = check_document(session, batch, d, error);
         if (!status) status = add_document(session, batch, d, error);
@@ -286,16 +365,87 @@ static enum ft_status take_batch(struct ft_session *session, const struct ft_bat
 
 /* --- forward ------------------------------------------------------------------------------------------ */
 
+static void forward_layers(const struct ft_pass *pass, struct ft_activations *layers, float *y) {
+    size_t count = pass->model->config.layers;
+    ft_pass_embed(pass, layers[0].x);
+    for (size_t l = 0; l < count; l++)
+        ft_pass_layer_forward(pass, l, &layers[l], l + 1 < count ? layers[l + 1].x : y);
+}
+
 static void forward(struct ft_session *session) {
     const struct ft_pass *pass = &session->pass;
-    size_t layers = session->model->config.layers;
-    ft_pass_embed(pass, session->layers[0].x);
-    for (size_t l = 0; l < layers; l++)
-        ft_pass_layer_forward(pass, l, &session->layers[l],
-                              l + 1 < layers ? session->layers[l + 1].x : session->x_final);
+    forward_layers(pass, session->layers, session->x_final);
     ft_norm_forward(pass, &session->model->final_norm, pass->selected, session->x_final, session->n_final,
                     session->mean, session->rstd);
 }
+
+/* --- shared prompts ----------------------------------------------------------------------------------- */
+
+/* The rows of the step's shared prompts, a document each; nothing of them is supervised. */
+static void take_prompts(struct ft_session *session, const struct ft_batch *step) {
+    struct ft_pass *pass = &session->prompts;
+    *pass = session->pass;
+    pass->rows = session->prefixes.rows;
+    pass->selected = 0;
+    pass->ids = session->prompt_ids;
+    pass->position = session->prompt_position;
+    pass->documents = session->prefixes.count;
+    pass->document = session->prompt_document;
+    pass->select_document = session->prompt_select;
+    pass->shared = NULL;
+    pass->prompt_gradient = session->prompt_gradient;
+    pass->is_prompt = true;
+    for (size_t i = 0; i < session->prefixes.count; i++) {
+        const struct ft_prefix *prefix = &session->prefixes.item[i];
+        size_t first = prefix->first, rows = prefix->length;
+        memcpy(session->prompt_ids + first, step->ids + step->start[prefix->document], rows * sizeof *step->ids);
+        for (size_t t = 0; t < rows; t++) session->prompt_position[first + t] = (uint32_t)t;
+        session->prompt_document[i] = session->prompt_select[i] = (struct ft_attention_document){
+            .key_row = first, .key_count = rows, .query_row = first, .query_count = rows};
+        session->prompt_select[i].query_row = session->prompt_select[i].query_count = 0;
+    }
+}
+
+static void clear_prompt_gradients(const struct ft_session *session) {
+    const struct ft_config *config = &session->model->config;
+    size_t bytes = session->prefixes.rows * config->kv_heads * config->head_dim * sizeof(float);
+    for (size_t l = 0; l < config->layers; l++) {
+        if (!backward_reaches(session, l)) continue;
+        memset(session->prompt_gradient[l].k, 0, bytes);
+        memset(session->prompt_gradient[l].v, 0, bytes);
+    }
+}
+
+/* Finds what the documents share and computes it. Batches are of these documents, in order, from now on. */
+static enum ft_status begin(struct ft_session *session, const struct ft_batch *step, struct ft_error *error) {
+    session->begun = session->next = 0;
+    if (step->documents > session->limits.step_documents)
+        return ft_fail(error, FT_USAGE, "a step exceeds the session's %zu documents", session->limits.step_documents);
+    for (size_t d = 0; d < step->documents; d++) {
+        struct ft_prompt_rows *prompt = &session->prompt_rows[d];
+        enum ft_status status = check_document(session, step, d, error);
+        if (status) return status;
+        size_t rows = count_rows(step, d, &prompt->rows);
+        if (rows > session->positions) return refuse_length(session, d, rows, error);
+        prompt->ids = step->ids + step->start[d];
+    }
+    ft_prefixes_find(&session->prefixes, session->prompt_rows, step->documents);
+    if (session->prefixes.rows > session->limits.prompts)
+        return ft_fail(error, FT_USAGE, "a step exceeds the session's %zu tokens of shared prompts",
+                       session->limits.prompts);
+    session->begun = step->documents;
+    if (!session->prefixes.rows) return FT_OK;
+    take_prompts(session, step);
+    forward_layers(&session->prompts, session->prompt_layers, session->x_final);
+    if (session->limits.train) clear_prompt_gradients(session);
+    return FT_OK;
+}
+
+size_t ft_session_shared(const struct ft_session *session, size_t d) {
+    return ft_prefixes_shared(&session->prefixes, d);
+}
+
+/* --- the head ----------------------------------------------------------------------------------------- */
 
 /* Logits of supervised tokens [first, first + rows). */
 static void head_forward(struct ft_session *session, size_t first, size_t rows) {
@@ -361,7 +511,8 @@ static enum ft_status sum_losses(const struct ft_session *session, struct ft_los
 
 enum ft_status ft_session_evaluate(struct ft_session *session, const struct ft_batch *batch, float *loss,
                                    uint32_t *predicted, struct ft_loss_sum *sum, struct ft_error *error) {
-    enum ft_status status = take_batch(session, batch, error);
+    enum ft_status status = begin(session, batch, error);
+    if (!status) status = take_batch(session, batch, error);
     size_t P = session->pass.selected;
     if (status || P == 0) return status;
     forward(session);
@@ -375,10 +526,10 @@ enum ft_status ft_session_evaluate(struct ft_session *session, const struct ft_b
 
 /* --- backward ----------------------------------------------------------------------------------------- */
 
-/* The batch's tokens as slots, new ones given out in order of appearance. */
-static void assign_slots(struct ft_session *session) {
-    for (size_t t = 0; t < session->pass.rows; t++) {
-        uint32_t id = session->ids[t];
+/* A pass's tokens as slots, new ones given out in order of appearance. */
+static void assign_slots(struct ft_session *session, const struct ft_pass *pass) {
+    for (size_t t = 0; t < pass->rows; t++) {
+        uint32_t id = pass->ids[t];
         if (!session->slot_of[id]) {
             assert(session->slot_count < session->slot_max); /* step_tokens was a promise */
             session->id_of[session->slot_count++] = id;
@@ -388,15 +539,14 @@ static void assign_slots(struct ft_session *session) {
     }
 }
 
-static void embedding_backward(struct ft_session *session) {
-    const struct ft_pass *pass = &session->pass;
+static void embedding_backward(struct ft_session *session, const struct ft_pass *pass) {
     const struct ft_model *model = session->model;
     const float *d = pass->work.d;
-    const uint32_t *rows = session->ids;
+    const uint32_t *rows = pass->ids;
     float *table = model->embedding->grad;
     if (!model->embedding->trained) return;
     if (session->slots) {
-        assign_slots(session);
+        assign_slots(session, pass);
         rows = session->slot_ids;
         table = session->slots;
     }
@@ -406,23 +556,33 @@ static void embedding_backward(struct ft_session *session) {
                           model->position->grad);
 }
 
+static size_t final_point(const struct ft_session *session) {
+    return ft_model_point(session->model->config.layers, FT_POINT_NORM1);
+}
+
+static void backward_layers(struct ft_session *session, const struct ft_pass *pass, struct ft_activations *layers) {
+    for (size_t l = session->model->config.layers; l-- > 0 && backward_reaches(session, l);)
+        ft_pass_layer_backward(pass, l, session->lowest, &layers[l]);
+    if (session->lowest == 0) embedding_backward(session, pass);
+}
+
 static void backward(struct ft_session *session) {
     const struct ft_pass *pass = &session->pass;
-    size_t layers = session->model->config.layers, final = ft_model_point(layers, FT_POINT_NORM1);
-    if (session->lowest > final) return;
+    size_t layers = session->model->config.layers;
+    if (session->lowest > final_point(session)) return;
     float *d = ft_pass_selects(pass, layers - 1) ? pass->work.d_select : pass->work.d;
     ft_norm_backward(pass, &session->model->final_norm, pass->selected, session->x_final, session->mean,
                      session->rstd, session->d_final, NULL, d);
-    for (size_t l = layers; l-- > 0 && backward_reaches(session, l);)
-        ft_pass_layer_backward(pass, l, session->lowest, &session->layers[l]);
-    if (session->lowest == 0) embedding_backward(session);
+    backward_layers(session, pass, session->layers);
 }
 
-void ft_session_begin_step(struct ft_session *session) {
+enum ft_status ft_session_begin_step(struct ft_session *session, const struct ft_batch *step, struct ft_error *error) {
+    assert(session->limits.train);
     for (size_t i = 0; i < session->model->trained_count; i++) {
         struct ft_parameter *parameter = session->model->trained[i];
         memset(parameter->grad, 0, parameter->elements * sizeof *parameter->grad);
     }
+    return begin(session, step, error);
 }
 
 enum ft_status ft_session_step(struct ft_session *session, const struct ft_batch *batch, float inv_weight_sum,
@@ -439,7 +599,14 @@ enum ft_status ft_session_step(struct ft_session *session, const struct ft_batch
     return status;
 }
 
+/* The rows of shared prompts are the step's last. Their gradient comes through keys and values alone. */
+static void backward_prompts(struct ft_session *session) {
+    if (session->prefixes.rows && session->lowest <= final_point(session))
+        backward_layers(session, &session->prompts, session->prompt_layers);
+}
+
 void ft_session_end_step(struct ft_session *session) {
+    backward_prompts(session);
     size_t C = session->model->config.hidden;
     for (size_t slot = 0; slot < session->slot_count; slot++) {
         uint32_t id = session->id_of[slot];

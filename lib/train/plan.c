@@ -95,10 +95,10 @@ enum ft_status ft_plan_make(struct ft_plan *plan, const struct ft_trainer_spec *
     *plan = (struct ft_plan){.rows = spec->train->rows, .supervised = spec->train->supervised};
     ft_trainer_length(spec->recipe, spec->train->rows, &plan->per_epoch, &plan->steps);
     count_parameters(spec->model, plan);
-    enum ft_status status = ft_trainer_size(spec, &plan->moments, &plan->data, error);
-    if (!status) status = ft_trainer_limits(spec, &limits, error);
+    enum ft_status status = ft_trainer_limits(spec, &limits, error);
     if (!status) status = ft_session_plan(spec->model, spec->exec, &limits, &session, error);
     if (status) return status;
+    ft_trainer_size(spec, &limits, &plan->moments, &plan->data);
     plan->activations = session.activations;
     plan->workspace = session.workspace;
     plan->head = session.head;

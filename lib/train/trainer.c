@@ -3,6 +3,7 @@
 
 #include "ft/memory.h"
 #include "ft/schedule.h"
+#include "survey.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -10,9 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A micro-batch as the session wants it: rows copied one behind the other. */
+/* A step as the session wants it: rows copied one behind the other. */
 struct packed {
     size_t *start;
+    uint32_t *length; /* tokens that micro-batches are cut by */
     uint32_t *ids;
     float *weights;
 };
@@ -75,21 +77,9 @@ void ft_trainer_length(const struct ft_recipe *recipe, size_t rows, uint64_t *pe
     if ((double)*steps < wanted) ++*steps;
 }
 
-static struct ft_micro micro_of(const struct ft_trainer_spec *spec) {
-    return (struct ft_micro){.rows = spec->micro_rows, .tokens = FT_MICRO_TOKENS};
-}
-
 enum ft_status ft_trainer_limits(const struct ft_trainer_spec *spec, struct ft_session_limits *limits,
                                  struct ft_error *error) {
-    struct ft_micro micro = micro_of(spec), whole = {.rows = (size_t)spec->recipe->batch};
-    size_t rows;
-    *limits = (struct ft_session_limits){.train = true, .longest = spec->train->longest};
-    if (spec->valid && spec->valid->longest > limits->longest) limits->longest = spec->valid->longest;
-    enum ft_status status = ft_micro_bound(&micro, (size_t)spec->recipe->batch, spec->train, spec->valid,
-                                           &limits->tokens, &limits->documents, error);
-    if (!status)
-        status = ft_micro_bound(&whole, whole.rows, spec->train, NULL, &limits->step_tokens, &rows, error);
-    return status;
+    return ft_survey(spec, limits, error);
 }
 
 static size_t trained_elements(const struct ft_model *model) {
@@ -108,18 +98,16 @@ static size_t moments_size(const struct ft_model *model) {
 }
 
 static size_t packed_size(const struct ft_session_limits *limits, size_t valid_rows) {
-    return ft_arena_cost(limits->documents + 1, sizeof(size_t)) + ft_arena_cost(limits->tokens, sizeof(uint32_t)) +
-           ft_arena_cost(limits->tokens, sizeof(float)) + ft_arena_cost(valid_rows, sizeof(uint32_t));
+    return ft_arena_cost(limits->step_documents + 1, sizeof(size_t)) +
+           ft_arena_cost(limits->step_documents, sizeof(uint32_t)) +
+           ft_arena_cost(limits->step_tokens, sizeof(uint32_t)) + ft_arena_cost(limits->step_tokens, sizeof(float)) +
+           ft_arena_cost(valid_rows, sizeof(uint32_t));
 }
 
-enum ft_status ft_trainer_size(const struct ft_trainer_spec *spec, size_t *moments, size_t *data,
-                               struct ft_error *error) {
-    struct ft_session_limits limits;
-    enum ft_status status = ft_trainer_limits(spec, &limits, error);
-    if (status) return status;
+void ft_trainer_size(const struct ft_trainer_spec *spec, const struct ft_session_limits *limits, size_t *moments,
+                     size_t *data) {
     *moments = 2 * trained_elements(spec->model) * sizeof(float);
-    *data = packed_size(&limits, spec->valid ? spec->valid->rows : 0) + spec->train->rows * sizeof(uint32_t);
-    return FT_OK;
+    *data = packed_size(limits, spec->valid ? spec->valid->rows : 0) + spec->train->rows * sizeof(uint32_t);
 }
 
 /* --- making and restoring -------------------------------------------------------------------------------- */
@@ -133,9 +121,10 @@ static enum ft_status take_memory(struct ft_trainer *t, struct ft_error *error) 
         t->tensor[i]->m = ft_arena_take(&t->arena, t->tensor[i]->elements, sizeof(float));
         t->tensor[i]->v = ft_arena_take(&t->arena, t->tensor[i]->elements, sizeof(float));
     }
-    t->packed.start = ft_arena_take(&t->arena, t->limits.documents + 1, sizeof(size_t));
-    t->packed.ids = ft_arena_take(&t->arena, t->limits.tokens, sizeof(uint32_t));
-    t->packed.weights = ft_arena_take(&t->arena, t->limits.tokens, sizeof(float));
+    t->packed.start = ft_arena_take(&t->arena, t->limits.step_documents + 1, sizeof(size_t));
+    t->packed.length = ft_arena_take(&t->arena, t->limits.step_documents, sizeof(uint32_t));
+    t->packed.ids = ft_arena_take(&t->arena, t->limits.step_tokens, sizeof(uint32_t));
+    t->packed.weights = ft_arena_take(&t->arena, t->limits.step_tokens, sizeof(float));
     t->valid_order = ft_arena_take(&t->arena, valid_rows, sizeof(uint32_t));
     assert(t->valid_order || valid_rows == 0);
     for (size_t i = 0; i < valid_rows; i++) t->valid_order[i] = (uint32_t)i;
@@ -150,7 +139,7 @@ enum ft_status ft_trainer_new(struct ft_trainer **out, const struct ft_trainer_s
     uint64_t per_epoch, steps;
     ft_trainer_length(recipe, spec->train->rows, &per_epoch, &steps);
     t->spec = *spec;
-    t->micro = micro_of(spec);
+    t->micro = ft_micro_of(spec->micro_rows);
     t->schedule = ft_schedule_new(recipe, steps);
     t->tensor = ft_model_trained(spec->model, &t->tensors);
     t->beta_power[0] = t->beta_power[1] = 1;
@@ -201,6 +190,7 @@ static struct ft_batch pack(struct packed *packed, const struct ft_ftok_set *set
         memcpy(packed->weights + at, set->weights + first, length * sizeof *packed->weights);
         at += length;
         packed->start[i + 1] = at;
+        packed->length[i] = (uint32_t)length;
     }
     return (struct ft_batch){
         .documents = rows.count, .start = packed->start, .ids = packed->ids, .weights = packed->weights};
@@ -217,19 +207,25 @@ static enum ft_status name_row(struct ft_trainer *t, const struct ft_ftok_set *s
     return error->status;
 }
 
+/* Documents [at, at + count) of what is packed. */
+static struct ft_batch part_of(const struct ft_batch *all, size_t at, size_t count) {
+    return (struct ft_batch){.documents = count, .start = all->start + at, .ids = all->ids, .weights = all->weights};
+}
+
 static enum ft_status accumulate(struct ft_trainer *t, struct ft_rows rows, float inv_weight, struct ft_loss_sum *sum,
                                  struct ft_error *error) {
-    const struct ft_ftok_set *set = t->spec.train;
-    for (size_t at = 0; at < rows.count;) {
-        struct ft_rows rest = {.row = rows.row + at, .count = rows.count - at};
-        rest.count = ft_micro_next(&t->micro, set, rest);
-        struct ft_batch batch = pack(&t->packed, set, rest);
-        enum ft_status status = ft_session_step(t->session, &batch, inv_weight, sum, error);
-        if (status == FT_NONFINITE) return name_row(t, set, t->spec.train_name, rest, error);
-        if (status) return status;
-        at += rest.count;
+    struct ft_batch step = pack(&t->packed, t->spec.train, rows);
+    enum ft_status status = ft_session_begin_step(t->session, &step, error);
+    for (size_t d = 0; d < rows.count && !status; d++) t->packed.length[d] -= (uint32_t)ft_session_shared(t->session, d);
+    for (size_t at = 0, count; at < rows.count && !status; at += count) {
+        count = ft_micro_next(&t->micro, t->packed.length + at, rows.count - at);
+        struct ft_batch batch = part_of(&step, at, count);
+        status = ft_session_step(t->session, &batch, inv_weight, sum, error);
+        if (status == FT_NONFINITE)
+            return name_row(t, t->spec.train, t->spec.train_name, (struct ft_rows){rows.row + at, count}, error);
     }
-    return FT_OK;
+    if (!status) ft_session_end_step(t->session);
+    return status;
 }
 
 /* 2-norm of the whole gradient: binary64 over tensors in name order. */
@@ -264,10 +260,8 @@ static enum ft_status take_step(struct ft_trainer *t, struct ft_step *step, stru
     struct ft_row_sums sums = ft_rows_sum(t->spec.train, rows);
     struct ft_loss_sum loss = {0};
     double norm = 0, lr = ft_schedule_lr(&t->schedule, t->done);
-    ft_session_begin_step(t->session);
     enum ft_status status = accumulate(t, rows, (float)(1.0 / sums.weight), &loss, error);
     if (status) return status;
-    ft_session_end_step(t->session);
     status = gradient_norm(t, &norm, error);
     if (status) return status;
     update(t, lr, norm);
@@ -302,13 +296,18 @@ enum ft_status ft_trainer_evaluate(struct ft_trainer *t, struct ft_loss_sum *sum
     *sum = (struct ft_loss_sum){0};
     for (size_t at = 0; at < set->rows;) {
         size_t left = set->rows - at, most = t->batches.batch < left ? t->batches.batch : left;
-        struct ft_rows rest = {.row = t->valid_order + at, .count = most};
-        rest.count = ft_micro_next(&t->micro, set, rest);
-        struct ft_batch batch = pack(&t->packed, set, rest);
-        enum ft_status status = ft_session_evaluate(t->session, &batch, NULL, NULL, sum, error);
-        if (status == FT_NONFINITE) return name_row(t, set, t->spec.valid_name, rest, error);
+        struct ft_rows rows = {.row = t->valid_order + at, .count = most};
+        struct ft_batch all = pack(&t->packed, set, rows);
+        enum ft_status status = FT_OK;
+        for (size_t first = 0, count; first < most && !status; first += count) {
+            count = ft_micro_next(&t->micro, t->packed.length + first, most - first);
+            struct ft_batch batch = part_of(&all, first, count);
+            status = ft_session_evaluate(t->session, &batch, NULL, NULL, sum, error);
+            if (status == FT_NONFINITE)
+                return name_row(t, set, t->spec.valid_name, (struct ft_rows){rows.row + first, count}, error);
+        }
         if (status) return status;
-        at += rest.count;
+        at += most;
     }
     return FT_OK;
 }

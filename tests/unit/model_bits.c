@@ -72,7 +72,8 @@ static void step_digest(struct ft_model *model, struct ft_exec *exec, size_t mic
     enum ft_status status = ft_session_new(&session, model, exec, &limits, &error);
     for (int round = 0; !status && round < 2; round++) { /* the second step must not see the first */
         sum = (struct ft_loss_sum){0};
-        ft_session_begin_step(session);
+        struct ft_batch all = documents(0, DOCUMENTS);
+        status = ft_session_begin_step(session, &all, &error);
         for (size_t d = 0; !status && d < DOCUMENTS; d += micro) {
             struct ft_batch batch = documents(d, d + micro < DOCUMENTS ? micro : DOCUMENTS - d);
             status = ft_session_step(session, &batch, inverse, &sum, &error);

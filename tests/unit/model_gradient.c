@@ -276,8 +276,8 @@ static void compare(const char *name, struct ft_exec *exec, struct ft_model *mod
     for (size_t i = 0; i < batch->start[batch->documents]; i++) weight += (double)batch->weights[i];
     struct ft_loss_sum sum = {0};
     if (!ok(!ft_session_new(&session, model, exec, &limits, &error), "%s: a session", name)) return;
-    ft_session_begin_step(session);
-    enum ft_status status = ft_session_step(session, batch, (float)(1 / weight), &sum, &error);
+    enum ft_status status = ft_session_begin_step(session, batch, &error);
+    if (!status) status = ft_session_step(session, batch, (float)(1 / weight), &sum, &error);
     ft_session_end_step(session);
     struct reference r = make_reference(model, spec);
     ok(!status && fabs(total_loss(&r, batch) - sum.loss / sum.weight) < 1e-5,
