@@ -53,9 +53,13 @@ struct ft_config {
     size_t positions;  /* longest document: max_position_embeddings, n_positions */
     enum ft_norm norm; /* FT_LAYERNORM has biases */
     float norm_eps;
+    bool norm_plus_one; /* RMSNorm multiplies by 1 + weight */
+    bool qk_norm_whole; /* norms of q and k, where the family has them, go over all heads together; else each */
     enum ft_activation activation;
     bool gated; /* SwiGLU: act(gate) * up; else act(up) */
     bool qkv_bias, o_bias, mlp_bias;
+    bool qkv_by_head; /* the fused module's outputs are q, k, v of a head, then of the next */
+    bool parallel;    /* attention and feed-forward both read the layer's input */
     bool learned_positions; /* a position table is added to the embeddings; rope_count is 0 then */
     size_t rope_count;
     struct ft_rope rope[FT_ROPES_MAX];
@@ -63,6 +67,9 @@ struct ft_config {
     struct ft_layer_kind kind[FT_LAYERS_MAX]; /* [layers] */
     bool tied;                /* the head is the embedding table */
     float attention_scale;    /* of the scores before softmax */
+    float attention_softcap;  /* of the scores: cap * tanh(score / cap); 0: none */
+    float logit_softcap;      /* of the logits, after their scale; 0: none */
+    float embedding_scale, residual_scale, logit_scale; /* of embeddings, of what a layer adds, of logits; 1: none */
     double initializer_range; /* standard deviation for random initialisation */
     enum ft_dtype dtype;      /* torch_dtype or dtype; F32 when absent */
     bool has_bos;

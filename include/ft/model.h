@@ -55,7 +55,7 @@ enum ft_status ft_model_open(struct ft_model **model, const char *path, struct f
 
 /* A model of random weights in the shapes of a config.json (or the one of a directory): matrices normal with
  * standard deviation initializer_range (GPT-2's residual projections divided by sqrt(2 layers)), biases 0,
- * norm weights 1, as transformers does. Element i of a tensor is normal number i of the stream (seed,
+ * norm weights 1 (0 where they count from 1), as transformers does. Element i of a tensor is normal number i of the stream (seed,
  * FT_RNG_INIT, XXH3 of its name): counter i / 4 gives words w0..w3; (w0, w1) give numbers 0 and 1, (w2, w3)
  * numbers 2 and 3 by Box-Muller: u = (w0 + .5) / 2^32, a = 2 pi (w1 + .5) / 2^32, sqrt(-2 log u) cos a and
  * ... sin a, all in binary64, times the deviation, rounded to binary32. */

@@ -14,6 +14,7 @@ struct ft_attention ft_pass_attention(const struct ft_pass *pass, size_t l, bool
                                  .n_kv = config->kv_heads,
                                  .head_dim = config->head_dim,
                                  .scale = config->attention_scale,
+                                 .softcap = config->attention_softcap,
                                  .window = config->kind[l].window ? config->window : 0,
                                  .n_document = pass->documents,
                                  .document = select ? pass->select_document : pass->document,

@@ -12,8 +12,10 @@
 
 #define CONFIG_MAX ((size_t)1 << 20)
 
-static const struct ft_family *const families[] = {&ft_family_gpt2, &ft_family_llama, &ft_family_mistral,
-                                                  &ft_family_qwen2};
+static const struct ft_family *const families[] = {
+    &ft_family_gpt2,   &ft_family_llama,       &ft_family_mistral, &ft_family_qwen2,    &ft_family_qwen3, &ft_family_phi3,
+    &ft_family_olmo2,  &ft_family_gemma,       &ft_family_gemma2,  &ft_family_gemma3_text, &ft_family_granite,
+    &ft_family_gpt_neox, &ft_family_smollm3};
 #define FAMILIES (sizeof families / sizeof *families)
 
 enum ft_status ft_config_size(const struct ft_json *json, const char *key, size_t max, size_t fallback,
@@ -63,6 +65,20 @@ enum ft_status ft_config_only(const struct ft_json *json, const char *key, bool 
     if (status || value == supported) return status;
     return ft_fail(error, FT_UNSUPPORTED, "%s: %s: %s is not implemented", json->name, key,
                    value ? "true" : "false");
+}
+
+enum ft_status ft_config_scale(const struct ft_json *json, const char *key, float *out, struct ft_error *error) {
+    double value = (double)*out;
+    enum ft_status status = ft_config_positive(json, key, &value, error);
+    if (!status) *out = (float)value;
+    return status;
+}
+
+enum ft_status ft_config_softcap(const struct ft_json *json, const char *key, float fallback, float *out,
+                                 struct ft_error *error) {
+    const struct cJSON *node = ft_json_find(json->root, key);
+    *out = node ? 0 : fallback;
+    return node && ft_json_type(node) != FT_JSON_NULL ? ft_config_scale(json, key, out, error) : FT_OK;
 }
 
 enum ft_status ft_config_window(struct ft_config *config, const struct ft_json *json, size_t fallback,
@@ -190,12 +206,16 @@ static enum ft_status check_relations(const struct ft_config *config, const char
     if (!ft_size_mul(config->heads, config->head_dim, &width) || width > FT_WIDTH_MAX)
         return ft_fail(error, FT_LIMIT, "%s: %zu heads of dimension %zu are too wide", name, config->heads,
                        config->head_dim);
+    if (config->qkv_by_head && config->kv_heads != config->heads)
+        return ft_fail(error, FT_FORMAT, "%s: %zu query heads, but %zu key/value heads", name, config->heads,
+                       config->kv_heads);
     return FT_OK;
 }
 
 static enum ft_status parse(struct ft_config *config, const struct ft_json *json, struct ft_error *error) {
     enum ft_status status = ft_json_expect(json, json->root, FT_JSON_OBJECT, error);
     if (!status) status = find_family(config, json, error);
+    config->embedding_scale = config->residual_scale = config->logit_scale = 1;
     if (!status) status = config->family->configure(config, json, error);
     if (!status) status = read_common(config, json, error);
     if (!status) status = check_relations(config, json->name, error);

@@ -39,7 +39,7 @@ static void lay_cache(struct ft_decoder *decoder, struct ft_layout *layout) {
     }
 }
 
-enum { SLICES = 7 };
+enum { SLICES = 8 };
 
 /* Narrow weights stay narrow. */
 static enum ft_dtype packed_dtype(struct ft_slice slice) {
@@ -65,8 +65,8 @@ static void lay_weights(struct ft_decoder *decoder, struct ft_layout *layout) {
     decoder->packed = ft_layout_take(layout, SLICES * model->config.layers + 1, sizeof *decoder->packed);
     for (size_t l = 0; l < model->config.layers; l++) {
         struct ft_layer layer = model->layers[l];
-        struct ft_slice *slices[SLICES] = {&layer.q,    &layer.k,  &layer.v,   &layer.o,
-                                           &layer.gate, &layer.up, &layer.down};
+        struct ft_slice *slices[SLICES] = {&layer.qkv, &layer.q,    &layer.k,  &layer.v,
+                                           &layer.o,   &layer.gate, &layer.up, &layer.down};
         for (size_t s = 0; s < SLICES; s++) lay_packed(decoder, layout, slices[s], SLICES * l + s);
         if (decoder->layers) decoder->layers[l] = layer;
     }
@@ -247,5 +247,6 @@ enum ft_status ft_decoder_feed(struct ft_decoder *decoder, const struct ft_decod
     if (ft_module_adapted(decoder->head.module))
         ft_module_project(pass->exec, decoder->head.module, count, decoder->n_final, decoder->u_head);
     ft_linear_forward(pass->exec, decoder->head, count, decoder->n_final, decoder->u_head, NULL, logits);
+    ft_pass_finish_logits(pass, count, logits);
     return FT_OK;
 }

@@ -21,11 +21,16 @@ enum ft_role {
     FT_ROLE_K,
     FT_ROLE_V,
     FT_ROLE_QKV, /* one module whose outputs are q, then k, then v */
+    FT_ROLE_Q_NORM, /* of q and k before rotation */
+    FT_ROLE_K_NORM,
     FT_ROLE_O,
+    FT_ROLE_POST_ATTENTION_NORM, /* of what attention adds to the residual stream */
     FT_ROLE_MLP_NORM,
     FT_ROLE_GATE,
     FT_ROLE_UP,
+    FT_ROLE_GATE_UP, /* one module whose outputs are gate, then up */
     FT_ROLE_DOWN,
+    FT_ROLE_POST_MLP_NORM,
     FT_ROLE_COUNT,
 };
 
@@ -40,7 +45,9 @@ struct ft_family {
     enum ft_status (*configure)(struct ft_config *config, const struct ft_json *json, struct ft_error *error);
 };
 
-extern const struct ft_family ft_family_gpt2, ft_family_llama, ft_family_mistral, ft_family_qwen2;
+extern const struct ft_family ft_family_gpt2, ft_family_llama, ft_family_mistral, ft_family_qwen2, ft_family_qwen3,
+    ft_family_phi3, ft_family_olmo2, ft_family_gemma, ft_family_gemma2, ft_family_gemma3_text, ft_family_granite,
+    ft_family_gpt_neox, ft_family_smollm3;
 
 /* Names that most families took over from Llama. */
 #define FT_LLAMA_OUTSIDE                               \
@@ -61,6 +68,16 @@ extern const struct ft_family ft_family_gpt2, ft_family_llama, ft_family_mistral
 
 extern const char *const ft_llama_buffers[];
 
+#define FT_QK_NORMS                                              \
+    [FT_ROLE_Q_NORM] = "model.layers.#.self_attn.q_norm",        \
+    [FT_ROLE_K_NORM] = "model.layers.#.self_attn.k_norm"
+/* Gemma 2's four: before and behind each of attention and feed-forward. */
+#define FT_GEMMA2_NORMS                                                          \
+    [FT_ROLE_ATTENTION_NORM] = "model.layers.#.input_layernorm",                 \
+    [FT_ROLE_POST_ATTENTION_NORM] = "model.layers.#.post_attention_layernorm",   \
+    [FT_ROLE_MLP_NORM] = "model.layers.#.pre_feedforward_layernorm",             \
+    [FT_ROLE_POST_MLP_NORM] = "model.layers.#.post_feedforward_layernorm"
+
 /* --- for configure ------------------------------------------------------------------------------------ */
 
 /* What a config.json of Llama's kind may leave out. */
@@ -77,6 +94,18 @@ enum ft_status ft_config_llama(struct ft_config *config, const struct ft_json *j
                                const struct ft_llama_defaults *defaults, struct ft_error *error);
 /* attention_bias (q, k, v and o) and mlp_bias. */
 enum ft_status ft_config_biases(struct ft_config *config, const struct ft_json *json, struct ft_error *error);
+
+/* A positive number; optional: *out holds the default. */
+enum ft_status ft_config_scale(const struct ft_json *json, const char *key, float *out, struct ft_error *error);
+/* The same, where null is 0: none. */
+enum ft_status ft_config_softcap(const struct ft_json *json, const char *key, float fallback, float *out,
+                                 struct ft_error *error);
+/* What all of Gemma's family have: gated GELU, 1 + w in norms, scaled embeddings, biases if any. Then the keys of
+ * Gemma 2 and 3: query_pre_attn_scalar and final_logit_softcapping, `softcap` when absent. */
+enum ft_status ft_config_gemma(struct ft_config *config, const struct ft_json *json,
+                               const struct ft_llama_defaults *defaults, struct ft_error *error);
+enum ft_status ft_config_gemma2(struct ft_config *config, const struct ft_json *json, float softcap,
+                                struct ft_error *error);
 
 /* sliding_window, `fallback` when it is absent; null is 0: none. */
 enum ft_status ft_config_window(struct ft_config *config, const struct ft_json *json, size_t fallback,

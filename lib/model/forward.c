@@ -5,6 +5,8 @@
 #include "ft/rows.h"
 #include "linear.h"
 
+#include <string.h>
+
 bool ft_pass_selects(const struct ft_pass *pass, size_t l) {
     return l + 1 == pass->model->config.layers && pass->selected < pass->rows;
 }
@@ -13,18 +15,19 @@ void ft_pass_embed(const struct ft_pass *pass, float *x) {
     const struct ft_model *model = pass->model;
     struct ft_operand table = ft_parameter_operand(model->embedding), position = {0};
     if (model->position) position = ft_parameter_operand(model->position);
-    ft_embed(pass->exec, pass->rows, model->config.hidden, pass->ids, table.data, table.dtype, 1,
-             pass->position, position.data, position.dtype, x);
+    ft_embed(pass->exec, pass->rows, model->config.hidden, pass->ids, table.data, table.dtype,
+             model->config.embedding_scale, pass->position, position.data, position.dtype, x);
 }
 
 void ft_norm_forward(const struct ft_pass *pass, const struct ft_norm_weights *norm, size_t rows,
                      const float *x, float *y, float *mean, float *rstd) {
     const struct ft_config *config = &pass->model->config;
-    if (config->norm == FT_RMSNORM)
-        ft_rmsnorm_forward(pass->exec, rows, config->hidden, x, norm->weight->value, false, config->norm_eps,
-                           y, rstd);
+    if (!norm->weight) memcpy(y, x, rows * config->hidden * sizeof *y);
+    else if (config->norm == FT_RMSNORM)
+        ft_rmsnorm_forward(pass->exec, rows, norm->weight->cols, x, norm->weight->value, config->norm_plus_one,
+                           config->norm_eps, y, rstd);
     else
-        ft_layernorm_forward(pass->exec, rows, config->hidden, x, norm->weight->value, norm->bias->value,
+        ft_layernorm_forward(pass->exec, rows, norm->weight->cols, x, norm->weight->value, norm->bias->value,
                              config->norm_eps, y, mean, rstd);
 }
 
@@ -53,23 +56,84 @@ void ft_pass_rotate(const struct ft_pass *pass, size_t l, size_t rows, size_t he
             pass->rotary[which].cosine, pass->rotary[which].sine, inverse);
 }
 
+/* --- outputs by head ---------------------------------------------------------------------------------- */
+
+enum { MOVE_ROWS = 64 }; /* of a task */
+
+struct move {
+    const struct ft_pass *pass;
+    enum ft_heads_move move;
+    size_t which, rows;
+    const uint32_t *row;
+    float *part;
+};
+
+static void move_rows(void *arg, size_t index, unsigned worker) {
+    (void)worker;
+    const struct move *m = arg;
+    const struct ft_config *config = &m->pass->model->config;
+    size_t H = config->heads, D = config->head_dim, end = (index + 1) * MOVE_ROWS;
+    for (size_t i = index * MOVE_ROWS; i < end && i < m->rows; i++) {
+        float *fused = m->pass->work.qkv + ((m->row ? m->row[i] : i) * H * 3 + m->which) * D, *part = m->part + i * H * D;
+        for (size_t h = 0; h < H; h++, fused += 3 * D, part += D)
+            if (m->move == FT_HEADS_OUT) memcpy(part, fused, D * sizeof *part);
+            else memcpy(fused, part, D * sizeof *part);
+    }
+}
+
+void ft_pass_move_heads(const struct ft_pass *pass, enum ft_heads_move move, size_t which, size_t rows,
+                        const uint32_t *row, float *part) {
+    struct move m = {pass, move, which, rows, row, part};
+    ft_pool_run(ft_exec_pool(pass->exec), (rows + MOVE_ROWS - 1) / MOVE_ROWS, move_rows, &m);
+}
+
+/* All rows of q come out of the one product; those that go on are kept. */
+static void project_by_head(const struct ft_pass *pass, size_t l, float *q, float *k, float *v, float *u) {
+    struct ft_slice qkv = pass->layers[l].qkv;
+    bool select = ft_pass_selects(pass, l);
+    size_t T = pass->rows;
+    ft_linear_forward(pass->exec, qkv, T, pass->work.n, project(pass, qkv, T, pass->work.n, u), NULL, pass->work.qkv);
+    ft_pass_move_heads(pass, FT_HEADS_OUT, 0, select ? pass->selected : T, select ? pass->select : NULL, q);
+    ft_pass_move_heads(pass, FT_HEADS_OUT, 1, T, NULL, k);
+    ft_pass_move_heads(pass, FT_HEADS_OUT, 2, T, NULL, v);
+}
+
+/* --- attention ---------------------------------------------------------------------------------------- */
+
 /* q [R], k and v [T] from the normed rows n [T]. */
-static void project_attention(const struct ft_pass *pass, size_t l, struct ft_activations *a) {
+static void project_each(const struct ft_pass *pass, size_t l, float *q, float *k, struct ft_activations *a) {
     const struct ft_layer *layer = &pass->layers[l];
-    const struct ft_config *config = &pass->model->config;
     const float *n = pass->work.n, *n_q = n;
     bool select = ft_pass_selects(pass, l);
     size_t T = pass->rows, R = select ? pass->selected : T;
     if (select) {
-        ft_gather_rows(pass->exec, R, config->hidden, pass->select, n, pass->work.n_select);
+        ft_gather_rows(pass->exec, R, pass->model->config.hidden, pass->select, n, pass->work.n_select);
         n_q = pass->work.n_select;
     }
     const float *u_k = project(pass, layer->k, T, n, a->u[FT_U_K]), *u_v = u_k;
     if (layer->v.module != layer->k.module) u_v = project(pass, layer->v, T, n, a->u[FT_U_V]);
     const float *u_q = project_q(pass, layer, select, R, n_q, a);
-    ft_linear_forward(pass->exec, layer->q, R, n_q, u_q, NULL, a->q);
-    ft_linear_forward(pass->exec, layer->k, T, n, u_k, NULL, a->k);
+    ft_linear_forward(pass->exec, layer->q, R, n_q, u_q, NULL, q);
+    ft_linear_forward(pass->exec, layer->k, T, n, u_k, NULL, k);
     ft_linear_forward(pass->exec, layer->v, T, n, u_v, NULL, a->v);
+}
+
+/* q and k of `rows` rows, `width` numbers each, through their norm if there is one. */
+static void norm_heads(const struct ft_pass *pass, const struct ft_norm_weights *norm, size_t rows, size_t width,
+                       const float *in, float *out, float *rstd) {
+    if (norm->weight) ft_norm_forward(pass, norm, rows * (width / norm->weight->cols), in, out, NULL, rstd);
+}
+
+static void project_attention(const struct ft_pass *pass, size_t l, struct ft_activations *a) {
+    const struct ft_layer *layer = &pass->layers[l];
+    const struct ft_config *config = &pass->model->config;
+    bool select = ft_pass_selects(pass, l);
+    size_t T = pass->rows, R = select ? pass->selected : T, D = config->head_dim;
+    float *q = a->q_in ? a->q_in : a->q, *k = a->k_in ? a->k_in : a->k;
+    if (layer->qkv.module) project_by_head(pass, l, q, k, a->v, a->u[FT_U_K]);
+    else project_each(pass, l, q, k, a);
+    norm_heads(pass, &layer->q_norm, R, config->heads * D, q, a->q, a->q_rstd);
+    norm_heads(pass, &layer->k_norm, T, config->kv_heads * D, k, a->k, a->k_rstd);
     ft_pass_rotate(pass, l, R, config->heads, select ? pass->select_position : pass->position, false, a->q);
     ft_pass_rotate(pass, l, T, config->kv_heads, pass->position, false, a->k);
 }
@@ -83,33 +147,72 @@ static void activate(const struct ft_pass *pass, size_t R, const struct ft_activ
     else ft_activation_forward(pass->exec, config->activation, R * config->ffn, a->up, pass->work.h);
 }
 
+/* --- a layer ------------------------------------------------------------------------------------------ */
+
+bool ft_pass_has_branch(const struct ft_model *model) {
+    return model->config.residual_scale != 1 || model->layers[0].post_attention_norm.weight ||
+           model->layers[0].post_mlp_norm.weight;
+}
+
+const float *ft_pass_selected(const struct ft_pass *pass, size_t l, const float *x) {
+    if (!ft_pass_selects(pass, l)) return x;
+    ft_gather_rows(pass->exec, pass->selected, pass->model->config.hidden, pass->select, x, pass->work.x_select);
+    return pass->work.x_select;
+}
+
+/* y = x + (h W^T through the norm and times the scale that some families have there). `out` keeps h W^T for that norm's
+ * backward pass. */
+static void add_branch(const struct ft_pass *pass, struct ft_slice slice, const struct ft_norm_weights *post, size_t R,
+                       const float *h, const float *u, float *out, float *rstd, const float *x, float *y) {
+    size_t n = R * pass->model->config.hidden;
+    float *branch = pass->work.branch;
+    if (!branch) {
+        ft_linear_forward(pass->exec, slice, R, h, u, x, y);
+        return;
+    }
+    ft_linear_forward(pass->exec, slice, R, h, u, NULL, post->weight ? out : branch);
+    if (post->weight) ft_norm_forward(pass, post, R, out, branch, NULL, rstd);
+    if (pass->model->config.residual_scale != 1)
+        ft_scale(pass->exec, n, pass->model->config.residual_scale, branch);
+    memcpy(y, x, n * sizeof *y);
+    ft_add(pass->exec, n, branch, y);
+}
+
+/* u of up: its own, or the gate's where both are one module. */
+static const float *project_up(const struct ft_pass *pass, const struct ft_layer *layer, size_t R,
+                               struct ft_activations *a) {
+    if (layer->gate.module == layer->up.module) return a->u[FT_U_GATE];
+    return project(pass, layer->up, R, pass->work.n, a->u[FT_U_UP]);
+}
+
 static void feed_forward(const struct ft_pass *pass, size_t l, size_t R, struct ft_activations *a, float *y) {
     const struct ft_layer *layer = &pass->layers[l];
     const float *n = pass->work.n;
     if (layer->gate.module)
         ft_linear_forward(pass->exec, layer->gate, R, n, project(pass, layer->gate, R, n, a->u[FT_U_GATE]),
                           NULL, a->gate);
-    ft_linear_forward(pass->exec, layer->up, R, n, project(pass, layer->up, R, n, a->u[FT_U_UP]), NULL,
-                      a->up);
+    ft_linear_forward(pass->exec, layer->up, R, n, project_up(pass, layer, R, a), NULL, a->up);
     activate(pass, R, a);
     const float *u = project(pass, layer->down, R, pass->work.h, a->u[FT_U_DOWN]);
-    ft_linear_forward(pass->exec, layer->down, R, pass->work.h, u, a->x_mid, y);
+    add_branch(pass, layer->down, &layer->post_mlp_norm, R, pass->work.h, u, a->down, a->down_rstd, a->x_mid, y);
 }
 
 void ft_pass_layer_forward(const struct ft_pass *pass, size_t l, struct ft_activations *a, float *y) {
     const struct ft_layer *layer = &pass->layers[l];
-    bool select = ft_pass_selects(pass, l);
-    size_t R = select ? pass->selected : pass->rows;
-    const float *x = a->x; /* the rows of a->x that go on */
+    size_t R = ft_pass_selects(pass, l) ? pass->selected : pass->rows;
     ft_norm_forward(pass, &layer->attention_norm, pass->rows, a->x, pass->work.n, a->mean1, a->rstd1);
     project_attention(pass, l, a);
     ft_pass_attend(pass, l, a);
-    if (select) {
-        ft_gather_rows(pass->exec, R, pass->model->config.hidden, pass->select, a->x, pass->work.x_select);
-        x = pass->work.x_select;
-    }
-    const float *u = project(pass, layer->o, R, a->attended, a->u[FT_U_O]);
-    ft_linear_forward(pass->exec, layer->o, R, a->attended, u, x, a->x_mid);
-    ft_norm_forward(pass, &layer->mlp_norm, R, a->x_mid, pass->work.n, a->mean2, a->rstd2);
+    const float *x = ft_pass_selected(pass, l, a->x), *u = project(pass, layer->o, R, a->attended, a->u[FT_U_O]);
+    add_branch(pass, layer->o, &layer->post_attention_norm, R, a->attended, u, a->o, a->o_rstd, x, a->x_mid);
+    ft_norm_forward(pass, &layer->mlp_norm, R, pass->model->config.parallel ? x : a->x_mid, pass->work.n, a->mean2,
+                    a->rstd2);
     feed_forward(pass, l, R, a, y);
+}
+
+void ft_pass_finish_logits(const struct ft_pass *pass, size_t rows, float *logits) {
+    const struct ft_config *config = &pass->model->config;
+    size_t n = rows * config->vocab;
+    if (config->logit_scale != 1) ft_scale(pass->exec, n, config->logit_scale, logits);
+    if (config->logit_softcap != 0) ft_softcap_forward(pass->exec, n, config->logit_softcap, logits);
 }

@@ -44,17 +44,21 @@ static bool is_residual(const struct ft_model *model, const struct ft_parameter 
 }
 
 static bool is_norm_weight(const struct ft_model *model, const struct ft_parameter *parameter) {
-    for (size_t l = 0; l < model->config.layers; l++)
-        if (parameter == model->layers[l].attention_norm.weight ||
-            parameter == model->layers[l].mlp_norm.weight)
-            return true;
+    for (size_t l = 0; l < model->config.layers; l++) {
+        const struct ft_layer *layer = &model->layers[l];
+        const struct ft_norm_weights *norms[] = {&layer->attention_norm, &layer->q_norm,
+                                                 &layer->k_norm,         &layer->post_attention_norm,
+                                                 &layer->mlp_norm,       &layer->post_mlp_norm};
+        for (size_t i = 0; i < sizeof norms / sizeof *norms; i++)
+            if (parameter == norms[i]->weight) return true;
+    }
     return parameter == model->final_norm.weight;
 }
 
 static void initialise(const struct ft_model *model, struct ft_parameter *parameter,
                        const struct ft_rng *rng) {
-    if (parameter->rank == 1) { /* memory is zeroed: biases are done */
-        if (!is_norm_weight(model, parameter)) return;
+    if (parameter->rank == 1) { /* memory is zeroed: biases are done, and norms that multiply by 1 + weight */
+        if (model->config.norm_plus_one || !is_norm_weight(model, parameter)) return;
         for (size_t i = 0; i < parameter->elements; i++) parameter->value[i] = 1;
         return;
     }

@@ -26,17 +26,35 @@ static float *lay_projection(struct ft_layout *layout, struct ft_slice slice, si
     return rank_of(slice) ? ft_layout_floats(layout, rows, rank_of(slice)) : NULL;
 }
 
-/* q, k and v of one fused module share one u. */
+/* q, k and v of one fused module share one u; so do gate and up. */
 static void lay_projections(struct ft_layout *layout, const struct ft_layer *layer, size_t T, size_t R,
                             float **u) {
-    bool fused = layer->q.module == layer->k.module;
-    u[FT_U_K] = lay_projection(layout, layer->k, T);
+    bool fused = layer->q.module == layer->k.module, fused_mlp = layer->gate.module == layer->up.module;
+    u[FT_U_K] = lay_projection(layout, layer->qkv.module ? layer->qkv : layer->k, T);
     u[FT_U_Q] = fused ? u[FT_U_K] : lay_projection(layout, layer->q, R);
     u[FT_U_V] = fused ? u[FT_U_K] : lay_projection(layout, layer->v, T);
     u[FT_U_O] = lay_projection(layout, layer->o, R);
     u[FT_U_GATE] = lay_projection(layout, layer->gate, R);
-    u[FT_U_UP] = lay_projection(layout, layer->up, R);
+    u[FT_U_UP] = fused_mlp ? u[FT_U_GATE] : lay_projection(layout, layer->up, R);
     u[FT_U_DOWN] = lay_projection(layout, layer->down, R);
+}
+
+/* Numbers that a norm over `width` of each of R rows keeps; 0 without such a norm. */
+static size_t norm_rows(const struct ft_norm_weights *norm, size_t R, size_t width) {
+    return norm->weight ? R * (width / norm->weight->cols) : 0;
+}
+
+/* Of the norms that some families have: their inputs and 1 / root mean square. */
+static void lay_norms(struct ft_layout *layout, const struct ft_layer *layer, size_t T, size_t R, size_t q, size_t kv,
+                      size_t hidden, struct ft_activations *a) {
+    a->q_rstd = ft_layout_floats(layout, norm_rows(&layer->q_norm, R, q), 1);
+    a->k_rstd = ft_layout_floats(layout, norm_rows(&layer->k_norm, T, kv), 1);
+    a->q_in = layer->q_norm.weight ? ft_layout_floats(layout, R, q) : NULL;
+    a->k_in = layer->k_norm.weight ? ft_layout_floats(layout, T, kv) : NULL;
+    a->o_rstd = ft_layout_floats(layout, norm_rows(&layer->post_attention_norm, R, hidden), 1);
+    a->down_rstd = ft_layout_floats(layout, norm_rows(&layer->post_mlp_norm, R, hidden), 1);
+    a->o = layer->post_attention_norm.weight ? ft_layout_floats(layout, R, hidden) : NULL;
+    a->down = layer->post_mlp_norm.weight ? ft_layout_floats(layout, R, hidden) : NULL;
 }
 
 void ft_pass_lay_activations(struct ft_layout *layout, const struct ft_model *model, size_t l, size_t T,
@@ -59,6 +77,7 @@ void ft_pass_lay_activations(struct ft_layout *layout, const struct ft_model *mo
     a->rstd2 = ft_layout_floats(layout, R, 1);
     a->gate = config->gated ? ft_layout_floats(layout, R, config->ffn) : NULL;
     a->up = ft_layout_floats(layout, R, config->ffn);
+    lay_norms(layout, &model->layers[l], T, R, q, kv, config->hidden, a);
     lay_projections(layout, &model->layers[l], T, R, a->u);
 }
 
@@ -82,6 +101,9 @@ void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const
     w->x_select = ft_layout_floats(layout, P, C);
     w->u_select = ft_layout_floats(layout, P, rank);
     w->h = ft_layout_floats(layout, R, config->ffn);
+    bool branch = ft_pass_has_branch(model);
+    w->branch = branch ? ft_layout_floats(layout, R, C) : NULL;
+    w->qkv = config->qkv_by_head ? ft_layout_floats(layout, T, q + 2 * kv) : NULL;
     w->attention = ft_layout_take(layout, ft_attention_scratch(exec, &attention, longest), 1);
     w->key_rows = key_rows;
     w->keys = ft_layout_floats(layout, key_rows, kv);
@@ -93,6 +115,8 @@ void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const
     w->d_select = ft_layout_floats(layout, P, C);
     w->dn = ft_layout_floats(layout, T, C);
     w->dn_select = ft_layout_floats(layout, P, C);
+    w->d_branch = branch ? ft_layout_floats(layout, R, C) : NULL;
+    w->d_parallel = config->parallel ? ft_layout_floats(layout, R, C) : NULL;
     w->d_attended = ft_layout_floats(layout, R, q);
     w->dq = ft_layout_floats(layout, R, q);
     w->dk = ft_layout_floats(layout, T, kv);

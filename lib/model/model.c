@@ -42,8 +42,10 @@ static struct ft_parameter *add_parameter(struct ft_model *model, enum ft_role r
     return parameter;
 }
 
-static void add_norm(struct ft_model *model, enum ft_role role, size_t layer, struct ft_norm_weights *norm) {
-    size_t width = model->config.hidden;
+/* A family without a name for the role has no such norm. */
+static void add_norm(struct ft_model *model, enum ft_role role, size_t layer, size_t width,
+                     struct ft_norm_weights *norm) {
+    if (!model->config.family->module[role]) return;
     norm->weight = add_parameter(model, role, layer, ".weight", 1, 1, width);
     norm->bias =
         model->config.norm == FT_LAYERNORM ? add_parameter(model, role, layer, ".bias", 1, 1, width) : NULL;
@@ -67,7 +69,9 @@ static void add_attention(struct ft_model *model, size_t l) {
     const struct ft_config *config = &model->config;
     struct ft_layer *layer = &model->layers[l];
     size_t q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;
-    if (config->family->module[FT_ROLE_QKV]) {
+    if (config->qkv_by_head) {
+        layer->qkv = add_module(model, FT_ROLE_QKV, l, config->hidden, q + 2 * kv, config->qkv_bias);
+    } else if (config->family->module[FT_ROLE_QKV]) {
         struct ft_slice all = add_module(model, FT_ROLE_QKV, l, config->hidden, q + 2 * kv, config->qkv_bias);
         layer->q = (struct ft_slice){.module = all.module, .out = q};
         layer->k = (struct ft_slice){.module = all.module, .first = q, .out = kv};
@@ -77,19 +81,35 @@ static void add_attention(struct ft_model *model, size_t l) {
         layer->k = add_module(model, FT_ROLE_K, l, config->hidden, kv, config->qkv_bias);
         layer->v = add_module(model, FT_ROLE_V, l, config->hidden, kv, config->qkv_bias);
     }
+    add_norm(model, FT_ROLE_Q_NORM, l, config->qk_norm_whole ? q : config->head_dim, &layer->q_norm);
+    add_norm(model, FT_ROLE_K_NORM, l, config->qk_norm_whole ? kv : config->head_dim, &layer->k_norm);
     layer->o = add_module(model, FT_ROLE_O, l, q, config->hidden, config->o_bias);
+}
+
+static void add_feed_forward(struct ft_model *model, size_t l) {
+    const struct ft_config *config = &model->config;
+    struct ft_layer *layer = &model->layers[l];
+    size_t F = config->ffn;
+    if (config->family->module[FT_ROLE_GATE_UP]) {
+        struct ft_slice both = add_module(model, FT_ROLE_GATE_UP, l, config->hidden, 2 * F, config->mlp_bias);
+        layer->gate = (struct ft_slice){.module = both.module, .out = F};
+        layer->up = (struct ft_slice){.module = both.module, .first = F, .out = F};
+    } else {
+        if (config->gated) layer->gate = add_module(model, FT_ROLE_GATE, l, config->hidden, F, config->mlp_bias);
+        layer->up = add_module(model, FT_ROLE_UP, l, config->hidden, F, config->mlp_bias);
+    }
+    layer->down = add_module(model, FT_ROLE_DOWN, l, F, config->hidden, config->mlp_bias);
 }
 
 static void add_layer(struct ft_model *model, size_t l) {
     const struct ft_config *config = &model->config;
     struct ft_layer *layer = &model->layers[l];
-    add_norm(model, FT_ROLE_ATTENTION_NORM, l, &layer->attention_norm);
+    add_norm(model, FT_ROLE_ATTENTION_NORM, l, config->hidden, &layer->attention_norm);
     add_attention(model, l);
-    add_norm(model, FT_ROLE_MLP_NORM, l, &layer->mlp_norm);
-    if (config->gated)
-        layer->gate = add_module(model, FT_ROLE_GATE, l, config->hidden, config->ffn, config->mlp_bias);
-    layer->up = add_module(model, FT_ROLE_UP, l, config->hidden, config->ffn, config->mlp_bias);
-    layer->down = add_module(model, FT_ROLE_DOWN, l, config->ffn, config->hidden, config->mlp_bias);
+    add_norm(model, FT_ROLE_POST_ATTENTION_NORM, l, config->hidden, &layer->post_attention_norm);
+    add_norm(model, FT_ROLE_MLP_NORM, l, config->hidden, &layer->mlp_norm);
+    add_feed_forward(model, l);
+    add_norm(model, FT_ROLE_POST_MLP_NORM, l, config->hidden, &layer->post_mlp_norm);
 }
 
 /* A tied head is a module behind the last one that counts: nothing outside may name or adapt it. */
@@ -110,7 +130,7 @@ static void add_head(struct ft_model *model) {
     head->weight->cols = config->hidden;
 }
 
-enum { LAYER_PARAMETERS = 18, LAYER_MODULES = 7, OTHER_PARAMETERS = 5 };
+enum { LAYER_PARAMETERS = 26, LAYER_MODULES = 7, OTHER_PARAMETERS = 5 };
 
 static enum ft_status build(struct ft_model *model, struct ft_error *error) {
     const struct ft_config *config = &model->config;
@@ -129,7 +149,7 @@ static enum ft_status build(struct ft_model *model, struct ft_error *error) {
         model->position =
             add_parameter(model, FT_ROLE_POSITION, 0, ".weight", 2, config->positions, config->hidden);
     for (size_t l = 0; l < config->layers; l++) add_layer(model, l);
-    add_norm(model, FT_ROLE_FINAL_NORM, 0, &model->final_norm);
+    add_norm(model, FT_ROLE_FINAL_NORM, 0, config->hidden, &model->final_norm);
     add_head(model);
     assert(model->count <= parameters && model->module_count <= modules);
     qsort(model->parameters, model->count, sizeof *model->parameters, ft_parameter_compare);
@@ -378,13 +398,19 @@ static bool slice_trained(struct ft_slice slice) {
                       (module->lora_a && module->lora_a->trained));
 }
 
+static bool norm_trained(const struct ft_norm_weights *norm) { return norm->weight && norm->weight->trained; }
+
 static size_t lowest_in_layer(const struct ft_layer *layer) {
-    if (layer->attention_norm.weight->trained) return FT_POINT_NORM1;
-    if (slice_trained(layer->q) || slice_trained(layer->k) || slice_trained(layer->v)) return FT_POINT_QKV;
+    if (norm_trained(&layer->attention_norm)) return FT_POINT_NORM1;
+    if (slice_trained(layer->qkv) || slice_trained(layer->q) || slice_trained(layer->k) || slice_trained(layer->v))
+        return FT_POINT_QKV;
+    if (norm_trained(&layer->q_norm) || norm_trained(&layer->k_norm)) return FT_POINT_QK_NORM;
     if (slice_trained(layer->o)) return FT_POINT_O;
-    if (layer->mlp_norm.weight->trained) return FT_POINT_NORM2;
+    if (norm_trained(&layer->post_attention_norm)) return FT_POINT_POST_ATTENTION;
+    if (norm_trained(&layer->mlp_norm)) return FT_POINT_NORM2;
     if (slice_trained(layer->gate) || slice_trained(layer->up)) return FT_POINT_GATE_UP;
     if (slice_trained(layer->down)) return FT_POINT_DOWN;
+    if (norm_trained(&layer->post_mlp_norm)) return FT_POINT_POST_MLP;
     return FT_POINTS;
 }
 

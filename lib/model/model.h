@@ -20,11 +20,12 @@ struct ft_slice {
 };
 
 struct ft_norm_weights {
-    struct ft_parameter *weight, *bias; /* bias NULL: none */
+    struct ft_parameter *weight, *bias; /* bias NULL: none; weight NULL: this family has no such norm */
 };
 
 struct ft_layer {
-    struct ft_norm_weights attention_norm, mlp_norm;
+    struct ft_norm_weights attention_norm, q_norm, k_norm, post_attention_norm, mlp_norm, post_mlp_norm;
+    struct ft_slice qkv; /* all of a fused module with outputs by head: q, k, v are empty then */
     struct ft_slice q, k, v, o, gate, up, down;
 };
 
@@ -68,10 +69,13 @@ struct ft_model {
 enum ft_point {
     FT_POINT_NORM1,
     FT_POINT_QKV,
+    FT_POINT_QK_NORM,
     FT_POINT_O,
+    FT_POINT_POST_ATTENTION,
     FT_POINT_NORM2,
     FT_POINT_GATE_UP,
     FT_POINT_DOWN,
+    FT_POINT_POST_MLP,
     FT_POINTS
 };
 static inline size_t ft_model_point(size_t layer, enum ft_point point) {

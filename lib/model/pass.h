@@ -37,6 +37,9 @@ struct ft_activations {
     float *x_mid;             /* [R, C] after attention */
     float *mean2, *rstd2;     /* [R] */
     float *gate, *up;         /* [R, F] gate: gated models only */
+    /* where the family has norms of q and k, and of what attention and feed-forward add: */
+    float *q_in, *k_in, *q_rstd, *k_rstd; /* as q and k; a number for what the norm goes over */
+    float *o, *down, *o_rstd, *down_rstd; /* [R, C] x 2, [R] x 2 */
     float *u[FT_U_COUNT];     /* [T or R, rank]: (x A^T) * scale of adapted modules */
 };
 
@@ -46,9 +49,13 @@ struct ft_workspace {
     float *n_select, *x_select; /* [P, C] selected rows of the last layer's n and x */
     float *u_select;            /* [P, rank] of a fused q, k, v module's u */
     float *h;                   /* [R, F] input of down */
+    float *branch;              /* [R, C] what is added to the residual stream; NULL: added at once */
+    float *qkv;                 /* [T, H * 3 * D] outputs by head, or their gradient */
     /* backward only: */
     float *d, *d_select;    /* [T, C], [P, C] gradient of the residual stream */
     float *dn, *dn_select;  /* [T, C], [P, C] gradient of a norm's output */
+    float *d_branch;        /* [R, C] gradient of a linear map's output behind which there is a norm or scale */
+    float *d_parallel;      /* [R, C] the feed-forward's gradient of the layer's input */
     float *d_attended, *dq; /* [R, H, D] */
     float *dk, *dv;         /* [T, G, D] */
     float *dh;              /* [R, F] */
@@ -127,12 +134,27 @@ void ft_pass_layer_forward(const struct ft_pass *pass, size_t l, struct ft_activ
 void ft_pass_layer_backward(const struct ft_pass *pass, size_t l, size_t lowest,
                             struct ft_activations *activations);
 
+/* True when something lies between a branch's last linear map and the residual stream. */
+bool ft_pass_has_branch(const struct ft_model *model);
+
+/* The rows of x [T, C] that go on in layer l: x itself, or gathered into work.x_select. */
+const float *ft_pass_selected(const struct ft_pass *pass, size_t l, const float *x);
+
+/* Outputs by head: which 0, 1 or 2 (q, k or v) of rows row[i] (NULL: i) of work.qkv to dense rows i of part, or back. */
+enum ft_heads_move { FT_HEADS_OUT, FT_HEADS_BACK };
+void ft_pass_move_heads(const struct ft_pass *pass, enum ft_heads_move move, size_t which, size_t rows,
+                        const uint32_t *row, float *part);
+
+/* Logits [rows, vocab] from the head's outputs, in place: times the scale, then capped. */
+void ft_pass_finish_logits(const struct ft_pass *pass, size_t rows, float *logits);
+
 /* True when layer l computes some rows only. */
 bool ft_pass_selects(const struct ft_pass *pass, size_t l);
 
+/* Rows as wide as the norm's weight. A family without this norm: x itself. */
 void ft_norm_forward(const struct ft_pass *pass, const struct ft_norm_weights *norm, size_t rows,
                      const float *x, float *y, float *mean, float *rstd);
-/* dx = dx_in (may be NULL, may be dx) + gradient through the norm. */
+/* dx = dx_in (may be NULL, may be dx) + gradient through the norm; dy may be dx when dx_in is NULL. */
 void ft_norm_backward(const struct ft_pass *pass, const struct ft_norm_weights *norm, size_t rows,
                       const float *x, const float *mean, const float *rstd, const float *dy,
                       const float *dx_in, float *dx);

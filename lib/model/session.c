@@ -44,6 +44,7 @@ struct ft_session {
     float *x_final, *n_final, *mean, *rstd; /* [supervised, C] x 2, [supervised] x 2 */
     float *d_final;                         /* [supervised, C] gradient of n_final */
     float *logits;                          /* [head_rows, vocab] */
+    float *capped;                          /* [head_rows, vocab] a copy for the cap's backward pass, if any */
     size_t head_rows;
     float *weight, *scaled, *loss, *u_head, *du_head; /* [supervised] x 3, [head_rows, rank] x 2 */
     uint32_t *target, *predicted;
@@ -137,6 +138,8 @@ static void lay_head(struct ft_session *session, struct ft_layout *layout) {
     session->rstd = ft_layout_floats(layout, P, 1);
     if (session->limits.train) session->d_final = ft_layout_floats(layout, P, config->hidden);
     session->logits = ft_layout_floats(layout, session->head_rows, config->vocab);
+    if (session->limits.train && config->logit_softcap != 0)
+        session->capped = ft_layout_floats(layout, session->head_rows, config->vocab);
     session->weight = ft_layout_floats(layout, P, 1);
     session->scaled = ft_layout_floats(layout, P, 1);
     session->loss = ft_layout_floats(layout, P, 1);
@@ -454,6 +457,16 @@ static void head_forward(struct ft_session *session, size_t first, size_t rows) 
     if (ft_module_adapted(head.module))
         ft_module_project(session->exec, head.module, rows, n, session->u_head);
     ft_linear_forward(session->exec, head, rows, n, session->u_head, NULL, session->logits);
+    ft_pass_finish_logits(&session->pass, rows, session->logits);
+}
+
+/* From the gradient of finished logits to that of the head's outputs, in place. */
+static void logits_backward(struct ft_session *session, size_t rows) {
+    const struct ft_config *config = &session->model->config;
+    size_t n = rows * config->vocab;
+    if (session->capped)
+        ft_softcap_backward(session->exec, n, config->logit_softcap, session->capped, session->logits);
+    if (config->logit_scale != 1) ft_scale(session->exec, n, config->logit_scale, session->logits);
 }
 
 /* From the gradient of the logits (in their place) to d_final and the head's gradients. */
@@ -481,8 +494,10 @@ static void run_head(struct ft_session *session, bool backward) {
         uint32_t *predicted = session->predicted + first;
         head_forward(session, first, rows);
         if (backward) {
+            if (session->capped) memcpy(session->capped, session->logits, rows * V * sizeof *session->logits);
             ft_cross_entropy(session->exec, rows, V, session->logits, V, target, session->scaled + first,
                              loss, predicted);
+            logits_backward(session, rows);
             head_backward(session, first, rows);
         } else {
             ft_cross_entropy_loss(session->exec, rows, V, session->logits, V, target, loss, predicted);
@@ -550,7 +565,8 @@ static void embedding_backward(struct ft_session *session, const struct ft_pass 
         rows = session->slot_ids;
         table = session->slots;
     }
-    ft_embed_backward(pass->exec, pass->rows, model->config.hidden, rows, d, 1, table);
+    ft_embed_backward(pass->exec, pass->rows, model->config.hidden, rows, d, model->config.embedding_scale,
+                      table);
     if (model->position)
         ft_embed_backward(pass->exec, pass->rows, model->config.hidden, pass->position, d, 1,
                           model->position->grad);
