@@ -46,6 +46,29 @@ CASES = {
     "qwen2": lambda s: tf.Qwen2ForCausalLM(tf.Qwen2Config(**common(
         s, head_dim=..., tie_word_embeddings=True, use_sliding_window=True, sliding_window=s["window"], max_window_layers=1))),
     "mistral": lambda s: tf.MistralForCausalLM(tf.MistralConfig(**common(s, head_dim=s["dim"] + 2, sliding_window=s["window"]))),
+    "qwen3": lambda s: tf.Qwen3ForCausalLM(tf.Qwen3Config(**common(s, head_dim=s["dim"] + 2, tie_word_embeddings=True))),
+    "phi3": lambda s: tf.Phi3ForCausalLM(tf.Phi3Config(**common(
+        s, head_dim=..., sliding_window=s["window"], partial_rotary_factor=0.5, tie_word_embeddings=True))),
+    "olmo2": lambda s: tf.Olmo2ForCausalLM(tf.Olmo2Config(**common(s, head_dim=..., tie_word_embeddings=True))),
+    "gemma": lambda s: tf.GemmaForCausalLM(tf.GemmaConfig(**common(s, head_dim=s["dim"] + 2, num_key_value_heads=1))),
+    "gemma2": lambda s: tf.Gemma2ForCausalLM(tf.Gemma2Config(**common(
+        s, head_dim=s["dim"] + 2, sliding_window=s["window"], query_pre_attn_scalar=9, attn_logit_softcapping=2.0,
+        final_logit_softcapping=3.0))),
+    "gemma3_text": lambda s: tf.Gemma3ForCausalLM(tf.Gemma3TextConfig(**common(
+        s, head_dim=s["dim"] + 2, sliding_window=s["window"], query_pre_attn_scalar=7,
+        layer_types=["sliding_attention", "full_attention"] * (s["layers"] // 2),
+        rope_parameters={"sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+                         "full_attention": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 8.0}}))),
+    "granite": lambda s: tf.GraniteForCausalLM(tf.GraniteConfig(**common(
+        s, head_dim=..., attention_bias=True, tie_word_embeddings=True, embedding_multiplier=6.0, logits_scaling=3.0,
+        residual_multiplier=0.22, attention_multiplier=0.3))),
+    "gpt_neox": lambda s: tf.GPTNeoXForCausalLM(tf.GPTNeoXConfig(**common(
+        s, head_dim=..., num_key_value_heads=..., tie_word_embeddings=False, rotary_pct=0.5))),
+    "gpt_neox-serial": lambda s: tf.GPTNeoXForCausalLM(tf.GPTNeoXConfig(**common(
+        s, head_dim=..., num_key_value_heads=..., num_hidden_layers=1, tie_word_embeddings=False, rotary_pct=1.0,
+        use_parallel_residual=False, attention_bias=False, hidden_act="gelu_new"))),
+    "smollm3": lambda s: tf.SmolLM3ForCausalLM(tf.SmolLM3Config(**common(
+        s, head_dim=..., no_rope_layer_interval=2, use_sliding_window=True, sliding_window=s["window"]))),
     "rope-linear": lambda s: rope(s, rope_type="linear", factor=2.5),
     "rope-dynamic": lambda s: rope(s, rope_type="dynamic", factor=4.0),
     "rope-llama3": lambda s: rope(s, rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
@@ -70,8 +93,9 @@ def tidy(folder):
 
 
 def gradients(model, some):
-    """By name; of rotary cases only those that the angles reach."""
-    named = {key.replace(".default", ""): p.grad for key, p in model.named_parameters() if p.requires_grad}
+    """By name in files; of rotary cases only those that the angles reach."""
+    head = "embed_out" if model.config.model_type == "gpt_neox" else "lm_head"
+    named = {key.replace(".default", "").replace("lm_head", head): p.grad for key, p in model.named_parameters() if p.requires_grad}
     return {"grad." + key: g for key, g in named.items() if not some or "q_proj" in key or "k_proj" in key}
 
 

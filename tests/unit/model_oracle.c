@@ -299,7 +299,8 @@ static void test_case(const char *name, const char *given, struct ft_exec *exec)
 int main(int argc, char **argv) {
     static const char *const cases[] = {
         "gpt2",        "llama",        "llama-tied",  "llama-bias", "gpt2-lora",       "llama-lora",   "llama-lora-up",
-        "qwen2",       "mistral",      "rope-linear", "rope-dynamic", "rope-llama3",   "rope-yarn",
+        "qwen2",       "qwen3",        "mistral",     "phi3",       "olmo2",           "gemma",        "gemma2",
+        "gemma3_text", "granite",      "gpt_neox",    "gpt_neox-serial", "smollm3",      "rope-linear", "rope-dynamic", "rope-llama3",   "rope-yarn",
         "rope-yarn-scale", "rope-longrope"};
     struct ft_exec *exec;
     struct ft_error error;
