@@ -19,7 +19,7 @@ static uint32_t ids[TOKENS_MAX];
 static float weights[TOKENS_MAX];
 static float inverse;
 
-static void make_documents(void) {
+static void make_documents(uint32_t vocab) {
     static const size_t lengths[DOCUMENTS] = {23, 5, 17, 1, 24, 12};
     uint32_t state = 99;
     double sum = 0;
@@ -27,7 +27,7 @@ static void make_documents(void) {
         start[d + 1] = start[d] + lengths[d];
         for (size_t i = start[d]; i < start[d + 1]; i++) {
             state = state * 1664525u + 1013904223u;
-            ids[i] = (state >> 16) % 67;
+            ids[i] = (state >> 16) % vocab;
             weights[i] = i == start[d] ? 0 : (float)((state >> 9) % 4) / 2;
             sum += (double)weights[i];
         }
@@ -54,6 +54,7 @@ static struct ft_model *open_model(const char *name, int method) {
         method == FULL ? ft_model_train_full(model, &error) : ft_lora_attach(model, &spec, &error);
     size_t count;
     struct ft_parameter *const *trained = ft_model_trained(model, &count);
+    make_documents((uint32_t)ft_model_config(model)->vocab);
     for (size_t i = 0; method == LORA && i < count; i++) /* B is zero at first, which would hide A */
         for (size_t e = 0; e < trained[i]->elements; e++) trained[i]->value[e] += (float)(e % 7) * 0.01f;
     return status ? NULL : model;
@@ -102,6 +103,15 @@ static const struct {
     {"llama-tied", FULL, "4f57e53a330b3482"}, {"llama-tied", LORA, "897a7bc4d779c87c"},
     {"llama-bias", FULL, "20efd889be857635"}, {"llama-bias", LORA, "26346abf8188b147"},
     {"gpt2", FULL, "fa7abb2da3b38111"},       {"gpt2", LORA, "e603b2912dc9e22b"},
+    {"mistral", FULL, "d7c31324237b6052"},      {"mistral", LORA, "386b088a8691fcfb"},
+    {"qwen3", FULL, "1a28453b8ea1b43c"},      {"qwen3", LORA, "7eea92c229772430"},
+    {"phi3", FULL, "c149916727789191"},      {"phi3", LORA, "86bcf415a35be6d0"},
+    {"olmo2", FULL, "7c28a5b52d410e1c"},      {"olmo2", LORA, "64f76e4c55c09cc7"},
+    {"gemma2", FULL, "bd2aa8b0f5ce5738"},      {"gemma2", LORA, "9273a84ec2080390"},
+    {"gemma3_text", FULL, "20d28bb4a95667a1"},      {"gemma3_text", LORA, "a241f78424d8ce4c"},
+    {"granite", FULL, "e164621c09971e33"},      {"granite", LORA, "e8763c31d118e5d0"},
+    {"gpt_neox", FULL, "57e7b036cfc34980"},      {"gpt_neox", LORA, "ad7e8f576dccd617"},
+    {"smollm3", FULL, "4e0eba7a5c45386b"},      {"smollm3", LORA, "94da785016a8499b"},
 };
 
 static void test_steps(const char *name, int method, const char *digest) {
@@ -163,6 +173,7 @@ static uint64_t decode_digest(struct ft_model *model, struct ft_exec *exec, size
     struct ft_decoder *decoder = NULL;
     struct ft_decoder_limits limits = {.sequences = slots, .length = 24, .feed = 64};
     float logits[67 * 4];
+    size_t row = ft_model_config(model)->vocab * sizeof *logits;
     struct ft_error error;
     uint64_t digest = 0;
     if (ft_decoder_new(&decoder, model, exec, &limits, &error)) return 0;
@@ -174,11 +185,11 @@ static uint64_t decode_digest(struct ft_model *model, struct ft_exec *exec, size
         piece[1] = (struct ft_decoder_piece){0, ids + 3 + t, 1};
         status = ft_decoder_feed(decoder, piece, count, logits, &error);
     }
-    if (!status && ft_decoder_length(decoder, slots - 1) == 24) digest = ft_xxh3(logits, 67 * sizeof *logits);
+    if (!status && ft_decoder_length(decoder, slots - 1) == 24) digest = ft_xxh3(logits, row);
     status = ft_decoder_feed(decoder, piece, 1, logits, &error);
     if (status != FT_USAGE) digest = 0; /* full */
     ft_decoder_truncate(decoder, slots - 1, 23);
-    if (ft_decoder_feed(decoder, piece, 1, logits, &error) || ft_xxh3(logits, 67 * sizeof *logits) != digest)
+    if (ft_decoder_feed(decoder, piece, 1, logits, &error) || ft_xxh3(logits, row) != digest)
         digest = 0;
     ft_decoder_free(decoder);
     return digest;
@@ -195,7 +206,6 @@ static void test_decoder(const char *name, struct ft_exec *exec) {
 
 int main(void) {
     struct ft_exec *exec;
-    make_documents();
     for (size_t i = 0; i < sizeof golden / sizeof *golden; i++)
         test_steps(golden[i].name, golden[i].method, golden[i].digest);
     if (!ok(ft_exec_new(&exec, 2, NULL) == FT_OK, "kernels")) return tap_done();
@@ -203,6 +213,11 @@ int main(void) {
     test_packing("gpt2", exec);
     test_decoder("llama-tied", exec);
     test_decoder("gpt2", exec);
+    static const char *const others[] = {"mistral", "phi3", "gemma2", "gemma3_text", "gpt_neox", "smollm3"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        test_packing(others[i], exec);
+        test_decoder(others[i], exec);
+    }
     ft_exec_free(exec);
     return tap_done();
 }
