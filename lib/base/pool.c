@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Workers spin for a moment after a job, because the next one usually follows within microseconds, then
- * sleep on a condition variable. A job is published by bumping `generation`; tasks are claimed with one
- * atomic counter; the caller waits until every worker has left the job. */
-#define _GNU_SOURCE /* sched_getaffinity */
+ * Workers spin for about as long as OpenMP's do after a job, because the next one usually follows within microseconds
+ * and a sleeper is slow to come back on a busy machine; then they sleep on a condition variable. A job is published by
+ * bumping `generation`; tasks are claimed with one atomic counter. The caller waits for the workers that have entered
+ * the job, not for one that is still on its way: `busy` counts the former, and who enters after `open` has been
+ * cleared finds it so and leaves (both sides write their flag before they read the other's, sequentially consistent). */
+#define _GNU_SOURCE /* sched_getaffinity, pthread_setaffinity_np */
 #include "ft/pool.h"
 
 #include "ft/cpu.h"
@@ -14,7 +16,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { SPINS = 2000 };
+enum { SPINS = 20000 };
 
 struct worker {
     struct ft_pool *pool;
@@ -25,16 +27,19 @@ struct worker {
 struct ft_pool {
     unsigned threads, started;
     struct worker *workers; /* threads-1 of them, indexes 1.. */
+    cpu_set_t before;       /* the caller's processors, when it was bound to one */
+    bool bound;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
-    bool stop;
+    atomic_bool stop;
 
     void (*task)(void *, size_t, unsigned);
     void *arg;
     size_t count;
     _Alignas(FT_ALIGN) atomic_size_t next;
     _Alignas(FT_ALIGN) atomic_uint generation;
-    _Alignas(FT_ALIGN) atomic_uint busy; /* workers still inside the present job */
+    _Alignas(FT_ALIGN) atomic_uint busy; /* workers inside the present job */
+    atomic_bool open;                    /* the fields above describe a job that may be entered */
 };
 
 static inline void relax(void) {
@@ -53,26 +58,30 @@ static void take_tasks(struct ft_pool *pool, unsigned worker) {
     }
 }
 
-/* Waits for a generation other than `seen`; returns false when the pool stops. */
-static bool await_job(struct ft_pool *pool, unsigned seen) {
-    for (int i = 0; i < SPINS; i++) {
-        if (atomic_load_explicit(&pool->generation, memory_order_acquire) != seen) return !pool->stop;
+/* Waits for a generation other than *seen and takes it over; returns false when the pool stops. */
+static bool await_job(struct ft_pool *pool, unsigned *seen) {
+    unsigned now = *seen;
+    for (int i = 0; i < SPINS && now == *seen; i++) {
         relax();
+        now = atomic_load_explicit(&pool->generation, memory_order_acquire);
     }
-    pthread_mutex_lock(&pool->mutex);
-    while (atomic_load_explicit(&pool->generation, memory_order_acquire) == seen)
-        pthread_cond_wait(&pool->wake, &pool->mutex);
-    bool go = !pool->stop;
-    pthread_mutex_unlock(&pool->mutex);
-    return go;
+    if (now == *seen) {
+        pthread_mutex_lock(&pool->mutex);
+        while ((now = atomic_load_explicit(&pool->generation, memory_order_acquire)) == *seen)
+            pthread_cond_wait(&pool->wake, &pool->mutex);
+        pthread_mutex_unlock(&pool->mutex);
+    }
+    *seen = now;
+    return !atomic_load_explicit(&pool->stop, memory_order_acquire);
 }
 
 static void *worker_main(void *arg) {
     struct worker *self = arg;
     struct ft_pool *pool = self->pool;
     (void)ft_fpenv_set(NULL); /* checked once by ft_pool_new on the same machine */
-    for (unsigned seen = 0; await_job(pool, seen); seen++) {
-        take_tasks(pool, self->index);
+    for (unsigned seen = 0; await_job(pool, &seen);) {
+        atomic_fetch_add(&pool->busy, 1);
+        if (atomic_load(&pool->open)) take_tasks(pool, self->index);
         atomic_fetch_sub_explicit(&pool->busy, 1, memory_order_release);
     }
     return NULL;
@@ -83,6 +92,22 @@ static unsigned usable_processors(void) {
     if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
     int n = CPU_COUNT(&set);
     return n < 1 ? 1u : n > (int)FT_POOL_MAX ? FT_POOL_MAX : (unsigned)n;
+}
+
+/* Binds thread i of a pool that fills its processors to the i-th of them: schedulers are slow to part two busy threads
+ * that woke up on one processor. Best effort; the caller's old set comes back with ft_pool_free. */
+static void bind_threads(struct ft_pool *pool) {
+    cpu_set_t one;
+    if (pool->threads < 2 || sched_getaffinity(0, sizeof pool->before, &pool->before) != 0) return;
+    if (CPU_COUNT(&pool->before) != (int)pool->threads) return;
+    for (unsigned i = 0, cpu = 0; i < pool->threads; i++, cpu++) {
+        while (!CPU_ISSET(cpu, &pool->before)) cpu++;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        pthread_t thread = i == 0 ? pthread_self() : pool->workers[i - 1].thread;
+        (void)pthread_setaffinity_np(thread, sizeof one, &one);
+    }
+    pool->bound = true;
 }
 
 static void publish(struct ft_pool *pool) {
@@ -116,6 +141,7 @@ enum ft_status ft_pool_new(struct ft_pool **out, unsigned threads, struct ft_err
         }
         pool->started++;
     }
+    bind_threads(pool);
     *out = pool;
     return FT_OK;
 }
@@ -131,10 +157,11 @@ void ft_pool_run(struct ft_pool *pool, size_t count, void (*task)(void *, size_t
     pool->arg = arg;
     pool->count = count;
     atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
-    atomic_store_explicit(&pool->busy, pool->threads - 1, memory_order_relaxed);
+    atomic_store(&pool->open, true);
     publish(pool);
     take_tasks(pool, 0);
-    for (unsigned i = 0; atomic_load_explicit(&pool->busy, memory_order_acquire) != 0; i++) {
+    atomic_store(&pool->open, false);
+    for (unsigned i = 0; atomic_load(&pool->busy) != 0; i++) {
         if (i < SPINS) relax();
         else sched_yield();
     }
@@ -143,12 +170,11 @@ void ft_pool_run(struct ft_pool *pool, size_t count, void (*task)(void *, size_t
 void ft_pool_free(struct ft_pool *pool) {
     if (!pool) return;
     if (pool->started) {
-        pthread_mutex_lock(&pool->mutex);
-        pool->stop = true;
-        pthread_mutex_unlock(&pool->mutex);
+        atomic_store_explicit(&pool->stop, true, memory_order_release);
         publish(pool);
         for (unsigned i = 0; i < pool->started; i++) pthread_join(pool->workers[i].thread, NULL);
     }
+    if (pool->bound) (void)pthread_setaffinity_np(pthread_self(), sizeof pool->before, &pool->before);
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->mutex);
     free(pool->workers);
