@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Gradients against central differences of a transformer in binary64 that shares no code with lib/model:
- * every parameter of both families, and LoRA. */
+ * every parameter of every family, and LoRA. */
 #include "../tap/tap.h"
 
 #include "ft/lora.h"
@@ -15,11 +15,56 @@ enum { DOCUMENTS = 3, TOKENS = 24, SAMPLES = 3 };
 
 /* --- the model in binary64: one document at a time, matrices as nested loops -------------------------- */
 
+/* What a family calls its tensors, behind the layer's prefix; NULL: it has none. */
+struct names {
+    const char *embedding, *final, *head, *layer;
+    const char *norm1, *q, *k, *v, *qkv, *q_norm, *k_norm, *o, *post1, *norm2, *gate, *up, *gate_up, *down, *post2;
+    bool in_out;
+};
+
+#define OUTSIDE .embedding = "model.embed_tokens", .final = "model.norm", .head = "lm_head", .layer = "model.layers."
+#define QKV .q = "self_attn.q_proj", .k = "self_attn.k_proj", .v = "self_attn.v_proj", .o = "self_attn.o_proj"
+#define MLP .gate = "mlp.gate_proj", .up = "mlp.up_proj", .down = "mlp.down_proj"
+#define QK_NORMS .q_norm = "self_attn.q_norm", .k_norm = "self_attn.k_norm"
+#define PRE_NORMS .norm1 = "input_layernorm", .norm2 = "post_attention_layernorm"
+#define FOUR_NORMS                                                                      \
+    .norm1 = "input_layernorm", .post1 = "post_attention_layernorm", .norm2 = "pre_feedforward_layernorm", \
+    .post2 = "post_feedforward_layernorm"
+
+static const struct {
+    const char *model_type;
+    struct names names;
+} families[] = {
+    {"llama", {OUTSIDE, QKV, MLP, PRE_NORMS}},
+    {"qwen2", {OUTSIDE, QKV, MLP, PRE_NORMS}},
+    {"mistral", {OUTSIDE, QKV, MLP, PRE_NORMS}},
+    {"gemma", {OUTSIDE, QKV, MLP, PRE_NORMS}},
+    {"granite", {OUTSIDE, QKV, MLP, PRE_NORMS}},
+    {"smollm3", {OUTSIDE, QKV, MLP, PRE_NORMS}},
+    {"qwen3", {OUTSIDE, QKV, MLP, PRE_NORMS, QK_NORMS}},
+    {"gemma2", {OUTSIDE, QKV, MLP, FOUR_NORMS}},
+    {"gemma3_text", {OUTSIDE, QKV, MLP, FOUR_NORMS, QK_NORMS}},
+    {"olmo2",
+     {OUTSIDE, QKV, MLP, QK_NORMS, .post1 = "post_attention_layernorm", .post2 = "post_feedforward_layernorm"}},
+    {"phi3",
+     {OUTSIDE, PRE_NORMS, .qkv = "self_attn.qkv_proj", .o = "self_attn.o_proj", .gate_up = "mlp.gate_up_proj",
+      .down = "mlp.down_proj"}},
+    {"gpt_neox",
+     {.embedding = "gpt_neox.embed_in", .final = "gpt_neox.final_layer_norm", .head = "embed_out",
+      .layer = "gpt_neox.layers.", PRE_NORMS, .qkv = "attention.query_key_value", .o = "attention.dense",
+      .up = "mlp.dense_h_to_4h", .down = "mlp.dense_4h_to_h"}},
+    {"gpt2",
+     {.embedding = "transformer.wte", .final = "transformer.ln_f", .head = "lm_head", .layer = "transformer.h.",
+      .norm1 = "ln_1", .norm2 = "ln_2", .qkv = "attn.c_attn", .o = "attn.c_proj", .up = "mlp.c_fc",
+      .down = "mlp.c_proj", .in_out = true}},
+};
+
 struct reference {
     const struct ft_config *config;
-    bool gpt2;
+    const struct names *names;
+    char layer[64]; /* the prefix of the present layer's names */
     size_t count;
-    const char *names[256];
+    const char *names_of[256];
     size_t elements[256];
     double *values[256];
     size_t rank;
@@ -28,7 +73,7 @@ struct reference {
 
 static double *find(const struct reference *r, const char *name) {
     for (size_t i = 0; i < r->count; i++)
-        if (strcmp(r->names[i], name) == 0) return r->values[i];
+        if (strcmp(r->names_of[i], name) == 0) return r->values[i];
     return NULL;
 }
 
@@ -43,11 +88,11 @@ __attribute__((format(printf, 2, 3))) static double *weights(const struct refere
 }
 
 /* y = x W^T + b + scale (x A^T) B^T for one row; the module's tensors by name, what is absent left out. */
-static void linear(const struct reference *r, const char *module, bool in_out, size_t in, size_t out,
-                   const double *x, double *y) {
-    const double *w = weights(r, "%s.weight", module), *b = weights(r, "%s.bias", module);
-    const double *A = weights(r, "base_model.model.%s.lora_A.weight", module);
-    const double *B = weights(r, "base_model.model.%s.lora_B.weight", module);
+static void linear_of(const struct reference *r, const char *prefix, const char *module, bool in_out, size_t in,
+                      size_t out, const double *x, double *y) {
+    const double *w = weights(r, "%s%s.weight", prefix, module), *b = weights(r, "%s%s.bias", prefix, module);
+    const double *A = weights(r, "base_model.model.%s%s.lora_A.weight", prefix, module);
+    const double *B = weights(r, "base_model.model.%s%s.lora_B.weight", prefix, module);
     for (size_t o = 0; o < out; o++) {
         double sum = b ? b[o] : 0;
         for (size_t i = 0; i < in; i++) sum += x[i] * w[in_out ? i * out + o : o * in + i];
@@ -60,142 +105,180 @@ static void linear(const struct reference *r, const char *module, bool in_out, s
     }
 }
 
-static void norm(const struct reference *r, const char *name, size_t n, const double *x, double *y) {
-    const double *w = weights(r, "%s.weight", name), *b = weights(r, "%s.bias", name);
-    double mean = 0, square = 0;
+static void linear(const struct reference *r, const char *module, size_t in, size_t out, const double *x, double *y) {
+    linear_of(r, r->layer, module, r->names->in_out, in, out, x, y);
+}
+
+/* RMSNorm, or LayerNorm where there is a bias; x itself without a name. */
+static void norm(const struct reference *r, const char *prefix, const char *name, size_t n, const double *x, double *y) {
+    if (!name) {
+        memmove(y, x, n * sizeof *y);
+        return;
+    }
+    const double *w = weights(r, "%s%s.weight", prefix, name), *b = weights(r, "%s%s.bias", prefix, name);
+    double mean = 0, square = 0, more = r->config->norm_plus_one ? 1 : 0;
     for (size_t i = 0; b && i < n; i++) mean += x[i] / (double)n;
     for (size_t i = 0; i < n; i++) square += (x[i] - mean) * (x[i] - mean) / (double)n;
     double rstd = 1 / sqrt(square + (double)r->config->norm_eps);
-    for (size_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * w[i] + (b ? b[i] : 0);
+    for (size_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * (more + w[i]) + (b ? b[i] : 0);
 }
 
-static void rotate(const struct reference *r, size_t heads, size_t position, double *x) {
+/* Of all heads together or of each, as wide as the weight is. */
+static void norm_heads(const struct reference *r, const char *name, size_t heads, double *x) {
     size_t D = r->config->head_dim;
+    if (r->config->qk_norm_whole) norm(r, r->layer, name, heads * D, x, x);
+    else
+        for (size_t h = 0; h < heads; h++) norm(r, r->layer, name, D, x + h * D, x + h * D);
+}
+
+static void rotate(const struct reference *r, size_t l, size_t heads, size_t position, double *x) {
+    size_t D = r->config->head_dim, which = r->config->kind[l].rope;
+    if (which >= r->config->rope_count) return;
+    const struct ft_rope *rope = &r->config->rope[which];
+    size_t half = rope->dimensions / 2;
     for (size_t h = 0; h < heads; h++, x += D)
-        for (size_t i = 0; i < D / 2; i++) {
-            double angle = (double)position * pow(r->config->rope[0].theta, -2.0 * (double)i / (double)D);
-            double c = cos(angle), s = sin(angle), a = x[i], b = x[i + D / 2];
+        for (size_t i = 0; i < half; i++) {
+            double power = pow(rope->theta, -2.0 * (double)i / (double)rope->dimensions);
+            double angle = (double)position * power / rope->factor;
+            double c = cos(angle), s = sin(angle), a = x[i], b = x[i + half];
             x[i] = a * c - b * s;
-            x[i + D / 2] = b * c + a * s;
+            x[i + half] = b * c + a * s;
         }
 }
 
 static double activation(const struct reference *r, double x) {
-    if (r->config->activation == FT_SILU) return x / (1 + exp(-x));
-    return 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    switch (r->config->activation) {
+    case FT_SILU: return x / (1 + exp(-x));
+    case FT_GELU_ERF: return 0.5 * x * (1 + erf(x / sqrt(2)));
+    default: return 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    }
 }
+
+static double capped(float cap, double x) { return cap != 0 ? (double)cap * tanh(x / (double)cap) : x; }
 
 struct row {
     double x[64], n[64], q[64], k[64], v[64], o[64], up[256], gate[256];
 };
 
-static void project(const struct reference *r, const char *l, size_t position, struct row *row) {
+static void project(const struct reference *r, size_t l, size_t position, struct row *row) {
     const struct ft_config *c = r->config;
+    const struct names *names = r->names;
     size_t q = c->heads * c->head_dim, kv = c->kv_heads * c->head_dim;
-    char name[160];
     double fused[192];
-    if (r->gpt2) {
-        snprintf(name, sizeof name, "%s.attn.c_attn", l);
-        linear(r, name, true, c->hidden, 3 * q, row->n, fused);
+    if (names->qkv) linear(r, names->qkv, c->hidden, q + 2 * kv, row->n, fused);
+    if (c->qkv_by_head) {
+        double *part[] = {row->q, row->k, row->v};
+        for (size_t i = 0; i < 3 * q; i++)
+            part[i / c->head_dim % 3][i / c->head_dim / 3 * c->head_dim + i % c->head_dim] = fused[i];
+    } else if (names->qkv) {
         memcpy(row->q, fused, q * sizeof *fused);
-        memcpy(row->k, fused + q, q * sizeof *fused);
-        memcpy(row->v, fused + 2 * q, q * sizeof *fused);
-        return;
+        memcpy(row->k, fused + q, kv * sizeof *fused);
+        memcpy(row->v, fused + q + kv, kv * sizeof *fused);
+    } else {
+        linear(r, names->q, c->hidden, q, row->n, row->q);
+        linear(r, names->k, c->hidden, kv, row->n, row->k);
+        linear(r, names->v, c->hidden, kv, row->n, row->v);
     }
-    snprintf(name, sizeof name, "%s.self_attn.q_proj", l);
-    linear(r, name, false, c->hidden, q, row->n, row->q);
-    snprintf(name, sizeof name, "%s.self_attn.k_proj", l);
-    linear(r, name, false, c->hidden, kv, row->n, row->k);
-    snprintf(name, sizeof name, "%s.self_attn.v_proj", l);
-    linear(r, name, false, c->hidden, kv, row->n, row->v);
-    rotate(r, c->heads, position, row->q);
-    rotate(r, c->kv_heads, position, row->k);
+    norm_heads(r, names->q_norm, c->heads, row->q);
+    norm_heads(r, names->k_norm, c->kv_heads, row->k);
+    rotate(r, l, c->heads, position, row->q);
+    rotate(r, l, c->kv_heads, position, row->k);
 }
 
-static void attend(const struct reference *r, struct row *rows, size_t t) {
+static void attend(const struct reference *r, size_t l, struct row *rows, size_t t) {
     const struct ft_config *c = r->config;
-    size_t D = c->head_dim;
+    size_t D = c->head_dim, window = c->kind[l].window ? c->window : t + 1, first = t + 1 > window ? t + 1 - window : 0;
     for (size_t h = 0; h < c->heads; h++) {
         size_t g = h / (c->heads / c->kv_heads);
         double p[TOKENS], sum = 0;
-        for (size_t j = 0; j <= t; j++) {
+        for (size_t j = first; j <= t; j++) {
             double score = 0;
             for (size_t d = 0; d < D; d++) score += rows[t].q[h * D + d] * rows[j].k[g * D + d];
-            sum += p[j] = exp(score / sqrt((double)D));
+            sum += p[j] = exp(capped(c->attention_softcap, score * (double)c->attention_scale));
         }
         for (size_t d = 0; d < D; d++) {
             rows[t].o[h * D + d] = 0;
-            for (size_t j = 0; j <= t; j++) rows[t].o[h * D + d] += p[j] / sum * rows[j].v[g * D + d];
+            for (size_t j = first; j <= t; j++) rows[t].o[h * D + d] += p[j] / sum * rows[j].v[g * D + d];
         }
     }
 }
 
-static void feed_forward(const struct reference *r, const char *l, struct row *row, double *y) {
+static void feed_forward(const struct reference *r, struct row *row, double *y) {
     const struct ft_config *c = r->config;
-    char name[160];
-    snprintf(name, sizeof name, r->gpt2 ? "%s.mlp.c_fc" : "%s.mlp.up_proj", l);
-    linear(r, name, r->gpt2, c->hidden, c->ffn, row->n, row->up);
-    if (!r->gpt2) {
-        snprintf(name, sizeof name, "%s.mlp.gate_proj", l);
-        linear(r, name, false, c->hidden, c->ffn, row->n, row->gate);
+    const struct names *names = r->names;
+    double both[512];
+    if (names->gate_up) {
+        linear(r, names->gate_up, c->hidden, 2 * c->ffn, row->n, both);
+        memcpy(row->gate, both, c->ffn * sizeof *both);
+        memcpy(row->up, both + c->ffn, c->ffn * sizeof *both);
+    } else {
+        linear(r, names->up, c->hidden, c->ffn, row->n, row->up);
+        if (names->gate) linear(r, names->gate, c->hidden, c->ffn, row->n, row->gate);
     }
     for (size_t i = 0; i < c->ffn; i++)
-        row->up[i] = r->gpt2 ? activation(r, row->up[i]) : activation(r, row->gate[i]) * row->up[i];
-    snprintf(name, sizeof name, r->gpt2 ? "%s.mlp.c_proj" : "%s.mlp.down_proj", l);
-    linear(r, name, r->gpt2, c->ffn, c->hidden, row->up, y);
+        row->up[i] = c->gated ? activation(r, row->gate[i]) * row->up[i] : activation(r, row->up[i]);
+    linear(r, names->down, c->ffn, c->hidden, row->up, y);
 }
 
-static void layer(const struct reference *r, size_t index, struct row *rows, size_t T) {
+/* x += norm(y) * scale */
+static void add_branch(const struct reference *r, const char *post, double *y, double *x) {
+    norm(r, r->layer, post, r->config->hidden, y, y);
+    for (size_t i = 0; i < r->config->hidden; i++) x[i] += y[i] * (double)r->config->residual_scale;
+}
+
+static void layer(struct reference *r, size_t index, struct row *rows, size_t T) {
     const struct ft_config *c = r->config;
-    char l[64], name[160];
-    double y[64];
-    snprintf(l, sizeof l, r->gpt2 ? "transformer.h.%zu" : "model.layers.%zu", index);
+    const struct names *names = r->names;
+    snprintf(r->layer, sizeof r->layer, "%s%zu.", names->layer, index);
     for (size_t t = 0; t < T; t++) {
-        snprintf(name, sizeof name, r->gpt2 ? "%s.ln_1" : "%s.input_layernorm", l);
-        norm(r, name, c->hidden, rows[t].x, rows[t].n);
-        project(r, l, t, &rows[t]);
+        norm(r, r->layer, names->norm1, c->hidden, rows[t].x, rows[t].n);
+        project(r, index, t, &rows[t]);
     }
     for (size_t t = 0; t < T; t++) {
-        attend(r, rows, t);
-        snprintf(name, sizeof name, r->gpt2 ? "%s.attn.c_proj" : "%s.self_attn.o_proj", l);
-        linear(r, name, r->gpt2, c->heads * c->head_dim, c->hidden, rows[t].o, y);
-        for (size_t i = 0; i < c->hidden; i++) rows[t].x[i] += y[i];
-        snprintf(name, sizeof name, r->gpt2 ? "%s.ln_2" : "%s.post_attention_layernorm", l);
-        norm(r, name, c->hidden, rows[t].x, rows[t].n);
-        feed_forward(r, l, &rows[t], y);
-        for (size_t i = 0; i < c->hidden; i++) rows[t].x[i] += y[i];
+        double attention[64], mlp[64], input[64];
+        memcpy(input, rows[t].x, sizeof input);
+        attend(r, index, rows, t);
+        linear(r, names->o, c->heads * c->head_dim, c->hidden, rows[t].o, attention);
+        add_branch(r, names->post1, attention, rows[t].x);
+        norm(r, r->layer, names->norm2, c->hidden, c->parallel ? input : rows[t].x, rows[t].n);
+        feed_forward(r, &rows[t], mlp);
+        add_branch(r, names->post2, mlp, rows[t].x);
     }
+}
+
+/* Cross-entropy of one row. */
+static double row_loss(const struct reference *r, const double *table, const struct row *row, uint32_t target) {
+    const struct ft_config *c = r->config;
+    double logits[128], sum = 0;
+    if (!c->tied) linear_of(r, "", r->names->head, false, c->hidden, c->vocab, row->n, logits);
+    for (size_t v = 0; v < c->vocab; v++) {
+        if (c->tied) logits[v] = 0;
+        for (size_t i = 0; c->tied && i < c->hidden; i++) logits[v] += row->n[i] * table[v * c->hidden + i];
+        logits[v] = capped(c->logit_softcap, logits[v] * (double)c->logit_scale);
+        sum += exp(logits[v]);
+    }
+    return log(sum) - logits[target];
 }
 
 /* Sum of weight * cross-entropy over one document. */
-static double document_loss(const struct reference *r, const uint32_t *ids, const float *weight, size_t T) {
+static double document_loss(struct reference *r, const uint32_t *ids, const float *weight, size_t T) {
     static struct row rows[TOKENS];
     const struct ft_config *c = r->config;
-    const double *table = find(r, r->gpt2 ? "transformer.wte.weight" : "model.embed_tokens.weight");
-    const double *position = find(r, "transformer.wpe.weight"), *head = find(r, "lm_head.weight");
+    const double *table = weights(r, "%s.weight", r->names->embedding), *position = find(r, "transformer.wpe.weight");
     double loss = 0;
     for (size_t t = 0; t < T; t++)
         for (size_t i = 0; i < c->hidden; i++)
-            rows[t].x[i] = table[ids[t] * c->hidden + i] + (position ? position[t * c->hidden + i] : 0);
+            rows[t].x[i] = table[ids[t] * c->hidden + i] * (double)c->embedding_scale +
+                           (position ? position[t * c->hidden + i] : 0);
     for (size_t l = 0; l < c->layers; l++) layer(r, l, rows, T);
     for (size_t t = 0; t + 1 < T; t++) {
-        double sum = 0, target = 0;
-        norm(r, r->gpt2 ? "transformer.ln_f" : "model.norm", c->hidden, rows[t].x, rows[t].n);
-        double logits[128];
-        if (head) linear(r, "lm_head", false, c->hidden, c->vocab, rows[t].n, logits);
-        for (size_t v = 0; v < c->vocab; v++) {
-            if (!head) logits[v] = 0;
-            for (size_t i = 0; !head && i < c->hidden; i++)
-                logits[v] += rows[t].n[i] * table[v * c->hidden + i];
-            sum += exp(logits[v]);
-        }
-        target = logits[ids[t + 1]];
-        loss += (double)weight[t + 1] * (log(sum) - target);
+        norm(r, "", r->names->final, c->hidden, rows[t].x, rows[t].n);
+        if (weight[t + 1] > 0) loss += (double)weight[t + 1] * row_loss(r, table, &rows[t], ids[t + 1]);
     }
     return loss;
 }
 
-static double total_loss(const struct reference *r, const struct ft_batch *batch) {
+static double total_loss(struct reference *r, const struct ft_batch *batch) {
     double loss = 0, weight = 0;
     for (size_t d = 0; d < batch->documents; d++) {
         size_t start = batch->start[d], T = batch->start[d + 1] - start;
@@ -213,15 +296,16 @@ static void copy_parameters(struct reference *r, struct ft_parameter *const *par
         ft_widen(widened, w.data, w.dtype, parameters[i]->elements);
         for (size_t e = 0; e < parameters[i]->elements; e++) values[e] = (double)widened[e];
         free(widened);
-        r->names[r->count] = parameters[i]->name;
+        r->names_of[r->count] = parameters[i]->name;
         r->elements[r->count] = parameters[i]->elements;
         r->values[r->count++] = values;
     }
 }
 
 static struct reference make_reference(const struct ft_model *model, const struct ft_lora_spec *spec) {
-    struct reference r = {.config = ft_model_config(model),
-                          .gpt2 = strcmp(ft_model_config(model)->model_type, "gpt2") == 0};
+    struct reference r = {.config = ft_model_config(model)};
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        if (strcmp(families[i].model_type, r.config->model_type) == 0) r.names = &families[i].names;
     size_t count;
     struct ft_parameter *const *parameters = ft_model_parameters(model, &count);
     copy_parameters(&r, parameters, count);
@@ -335,6 +419,13 @@ int main(void) {
     run("gpt2", exec, &all, &batch);
     run("llama-tied", exec, &some, &batch);
     run("llama", exec, &top, &batch);
+    static const char *const others[] = {"qwen2", "qwen3",  "mistral", "phi3",     "olmo2",           "gemma",  "gemma2",
+                                         "gemma3_text", "granite", "gpt_neox", "gpt_neox-serial", "smollm3"};
+    for (size_t i = 0; i < 20; i++) ids[i] %= 37;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        run(others[i], exec, NULL, &batch);
+        run(others[i], exec, &all, &batch);
+    }
     ft_exec_free(exec);
     return tap_done();
 }

@@ -278,6 +278,13 @@ int main(void) {
     test_gradients("gpt2", LORA, exec);
     test_evaluation("llama", exec);
     test_evaluation("gpt2", exec);
+    static const char *const others[] = {"mistral", "qwen3", "phi3", "olmo2", "gemma2", "gemma3_text", "granite", "gpt_neox", "smollm3"};
+    for (size_t i = 0; i < TOKENS_MAX; i++) ids[i] %= 37; /* their vocabulary; what is alike stays so */
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        test_gradients(others[i], FULL, exec);
+        test_gradients(others[i], LORA, exec);
+        test_evaluation(others[i], exec);
+    }
     ft_exec_free(exec);
     return tap_done();
 }
