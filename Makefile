@@ -87,10 +87,14 @@ $(B)/lib/base/version.o: $(B)/source_digest.h
 $(B)/lib/base/version.o: CPPFLAGS += -include $(B)/source_digest.h
 
 # Kernels: speed flags per file and never for the whole program.
-# Sanitizers make minutes of them: those builds keep to OPT, and fuzzing leaves them out (they parse nothing).
+# Sanitizers make minutes of them: those builds keep to OPT, UBSan looks at the scalar ones and the drivers alone (what the
+# variants compute is compared with these), and fuzzing leaves them out (they parse nothing).
 $(B)/lib/kernel/%.o: OPT_KERNEL := $(if $(filter -O0,$(OPT))$(SAN),,-O3)
 ifneq ($(findstring fuzzer,$(SAN)),)
 $(B)/lib/kernel/%.o: SANFLAGS :=
+endif
+ifneq ($(findstring undefined,$(SAN)),)
+%_avx2.o %_avx512.o %_simde.o: SANFLAGS += -fno-sanitize=undefined
 endif
 %_avx2.o:   ISA_FLAGS := -mavx2 -mfma -mf16c
 %_avx512.o: ISA_FLAGS := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512
@@ -148,7 +152,7 @@ check-long: $(B)/tests/kernel/elementary all tests ## what takes long: all 2^32 
 	FT_KILLS=10 FT_BIN=$(abspath $(B)/bin) FT_BUILD=$(abspath $(B)) prove -e '' tests/cli/train.t
 	prove -v -e '' $< :: all
 fuzz: ## fuzz every parser for FUZZ_TIME seconds each (clang)
-	@$(MAKE) B=build-fuzz CC=clang OPT=-O1 SAN=address,undefined,fuzzer-no-link fuzz-run
+	@$(MAKE) B=build-fuzz CC=clang OPT=-O1 SAN=address,undefined,fuzzer-no-link CFLAGS=-DFT_JINJA_STEPS_MAX=100000 fuzz-run
 FUZZ_TIME ?= 20
 fuzz-run: $(FUZZ)
 	@set -e; for f in $(FUZZ); do n=$${f##*/}; mkdir -p $(B)/corpus/$$n; echo "  FUZZ $$n"; \

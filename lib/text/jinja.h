@@ -16,7 +16,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FT_JINJA_STEPS_MAX ((uint64_t)50000000)        /* evaluated nodes a run */
+#ifndef FT_JINJA_STEPS_MAX /* fuzzing has less patience */
+#define FT_JINJA_STEPS_MAX 50000000u                   /* evaluated nodes a run */
+#endif
 #define FT_JINJA_MEMORY_MAX ((size_t)128 << 20)        /* bytes of values a run */
 #define FT_JINJA_OUTPUT_MAX ((size_t)64 << 20)         /* bytes of text a run */
 #define FT_JINJA_DEPTH_MAX 150u                        /* nesting of expressions, blocks, macros */

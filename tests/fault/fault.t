@@ -71,10 +71,24 @@ rm input/llama/expected.safetensors
 echo '{}' >input/llama/tokenizer.json
 vocabulary=$(sed -n 's/.*"vocab_size": *\([0-9]*\).*/\1/p' input/llama/config.json)
 "$FT_BUILD/tests/helper/make-ftok" input/train.ftok input/llama/tokenizer.json "$vocabulary" 9 3 20 1
+# A base that speaks, and an adapter for it.
+cp -r input/words input/start
+cat >input/start/config.json <<'END'
+{"model_type": "llama", "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2,
+ "num_key_value_heads": 1, "vocab_size": 458, "max_position_embeddings": 96, "rms_norm_eps": 1e-05, "hidden_act": "silu",
+ "rope_theta": 10000.0, "tie_word_embeddings": true, "bos_token_id": 1, "eos_token_id": 2}
+END
+head -n 2 input/data.jsonl >input/prompts.jsonl
+(cd input && "$FT_BIN/ft-tokenize" -m start -o test.ftok prompts.jsonl &&
+    "$FT_BIN/ft-train" -q --threads 1 -m start --init random -t test.ftok -s steps=1 -s save.state=false -o base &&
+    "$FT_BIN/ft-train" -q --threads 1 -m base -t test.ftok -s steps=1 -s lora.rank=2 -s save.state=false -o tuned) || exit 1
 
 try ft-verify "$FT_BIN/ft-verify" done
 try ft-split "$FT_BIN/ft-split" -o out data.jsonl
 try ft-lint "$FT_BIN/ft-lint" --json data.jsonl
 try ft-tokenize "$FT_BIN/ft-tokenize" -m words -o out --threads 1 data.jsonl
 try_run ft-train "$FT_BIN/ft-train" -q -m llama -t train.ftok -s steps=2 -s lora.rank=2 --threads 1 -o out
+try ft-merge "$FT_BIN/ft-merge" -m base -a tuned --threads 1 -o out
+try ft-eval "$FT_BIN/ft-eval" -m base -a tuned --resamples 100 --max-tokens 4 --threads 1 -o out test.ftok
+try ft-generate "$FT_BIN/ft-generate" -m base -a tuned -n 3 --threads 1 prompts.jsonl
 echo "1..$n"
