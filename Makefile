@@ -173,7 +173,10 @@ check-neon: ## kernels on aarch64: cross-built, under qemu-user
 bench-gemm: $(B)/tests/bench/gemm $(B)/tests/bench/attention ## speed of matrix products (against OpenBLAS, where it is) and of attention; FILTER=S1
 	$(B)/tests/bench/gemm "$(FILTER)"
 	$(B)/tests/bench/attention
-.PHONY: bench-gemm
+PYTHON ?= python3
+bench: $(BIN) $(HELPERS) bench-gemm ## training against PyTorch + PEFT, PYTHON=one that has them; BENCH="--shapes S1,S3 --threads 2"
+	$(PYTHON) tests/bench/train.py --bin $(B)/bin --make-ftok $(B)/tests/helper/make-ftok --gemm $(B)/tests/bench/gemm --out $(B)/bench $(BENCH)
+.PHONY: bench bench-gemm
 
 check-asan: ## the quick suite under AddressSanitizer and UBSan
 	$(MAKE) B=build-asan SAN=address,undefined OPT=-O1 check

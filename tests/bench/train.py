@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Training speed against PyTorch: ft-train and a peer take turns on the same shapes, batches and thread counts.
 
-  train.py --bin build/bin --make-ftok build/tests/helper/make-ftok --out build/bench [--shapes S1,S3] [--threads 1,2]
-           [--methods full,lora-qv,lora-all] [--repeat 3] [--seconds 20] [--peak GFLOPS] [--no-peer]
+  train.py --bin build/bin --make-ftok build/tests/helper/make-ftok --out build/bench [--gemm build/tests/bench/gemm]
+           [--shapes S1,S3] [--threads 1,2] [--methods full,lora-qv,lora-all] [--settings "eager fp32,compile fp32"]
+           [--repeat 3] [--seconds 15] [--peak GFLOPS] [--no-peer]
 
 Weights are random, in the shapes of real models. The peer is transformers (and PEFT for LoRA) in a plain training loop
 with AdamW, in each of its settings: eager and compiled, float32 and bfloat16 autocast; its best is what counts. Tokens a
@@ -219,13 +220,18 @@ def main():
     p.add_argument("--settings", default=",".join(PEERS))
     p.add_argument("--repeat", type=int, default=3)
     p.add_argument("--seconds", type=float, default=15)
-    p.add_argument("--peak", type=float, default=0, help="GFLOP/s of one core (make bench-gemm measures it)")
+    p.add_argument("--gemm", help="the program that measures the FMA peak of one core")
+    p.add_argument("--peak", type=float, default=0, help="GFLOP/s of one core, when it is known")
     p.add_argument("--no-peer", action="store_true")
     p.add_argument("--peer", help=argparse.SUPPRESS)
     args = p.parse_args()
     if args.peer:
         return peer_main(args.peer)
     info = machine()
+    if args.gemm and not args.peak:
+        told = subprocess.run([args.gemm, "no such shape", "0.1"], capture_output=True, text=True).stdout
+        args.peak = float(told.split("FMA peak ")[1].split()[0]) if "FMA peak " in told else 0
+        info["fma_peak_gflops_per_core"] = args.peak
     peer = not args.no_peer and "peer" not in info
     print(json.dumps(info))
     print("shape method threads tokens/s GFLOP/s  peak  GiB |  peer fp32, ratio | best peer setting, tokens/s, ratio", flush=True)
