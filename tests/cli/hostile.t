@@ -706,6 +706,7 @@ sub interrupt {
     my $pid = fork // die "fork: $!\n";
     if (!$pid) {
         close $write;
+        $SIG{$signal} = 'DEFAULT'; # a suite in the background inherits SIGINT ignored
         open STDIN, '<&', $read;
         open STDOUT, '>', "$tmp/stdout";
         open STDERR, '>', "$tmp/stderr";

@@ -234,6 +234,7 @@ static void test_signal(int number) {
     if (child == 0) {
         struct ft_output *output;
         struct ft_directory *directory;
+        signal(number, SIG_DFL); /* a suite in the background inherits SIGINT ignored */
         ft_commit_on_signal();
         if (ft_directory_begin(&directory, "victim/made", NULL)) _exit(1);
         struct ft_buffer path = {0};
