@@ -17,8 +17,8 @@ void ft_norm_backward(const struct ft_pass *pass, const struct ft_norm_weights *
         if (dx_in != dx) memcpy(dx, dx_in ? dx_in : dy, rows * width * sizeof *dx);
         if (dx_in) ft_add(pass->exec, rows * width, dy, dx);
     } else if (config->norm == FT_RMSNORM)
-        ft_rmsnorm_backward(pass->exec, rows, width, x, norm->weight->value, config->norm_plus_one, rstd, dy, dx_in,
-                            dx, norm->weight->grad);
+        ft_rmsnorm_backward(pass->exec, rows, width, x, norm->weight->value, config->norm_plus_one, rstd, dy,
+                            dx_in, dx, norm->weight->grad);
     else
         ft_layernorm_backward(pass->exec, rows, width, x, norm->weight->value, mean, rstd, dy, dx_in, dx,
                               norm->weight->grad, norm->bias->grad);
@@ -38,7 +38,7 @@ static void backward_linear(const struct ft_pass *pass, struct ft_slice slice, s
     if (dx) ft_module_backward_input(pass->exec, module, rows, du, dx);
 }
 
-/* y = x + (out through the norm and times the scale): the gradient of `out`, d itself where there is neither. */
+/* y = x + (out through the norm, times the scale): the gradient of `out`, d itself where there is neither. */
 static const float *backward_branch(const struct ft_pass *pass, const struct ft_norm_weights *post, size_t R,
                                     const float *out, const float *rstd, const float *d) {
     const struct ft_config *config = &pass->model->config;
@@ -108,7 +108,8 @@ static void backward_gate_up(const struct ft_pass *pass, size_t l, bool deeper, 
 /* dq and dk, or dq and dk of what went into the norm. */
 static void backward_norm_heads(const struct ft_pass *pass, const struct ft_norm_weights *norm, size_t rows,
                                 size_t width, const float *in, const float *rstd, float *d) {
-    if (norm->weight) ft_norm_backward(pass, norm, rows * (width / norm->weight->cols), in, NULL, rstd, d, NULL, d);
+    if (norm->weight)
+        ft_norm_backward(pass, norm, rows * (width / norm->weight->cols), in, NULL, rstd, d, NULL, d);
 }
 
 static void backward_attend(const struct ft_pass *pass, size_t l, struct ft_activations *a) {
@@ -120,9 +121,10 @@ static void backward_attend(const struct ft_pass *pass, size_t l, struct ft_acti
     ft_pass_rotate(pass, l, select ? pass->selected : pass->rows, config->heads,
                    select ? pass->select_position : pass->position, true, w->dq);
     ft_pass_rotate(pass, l, pass->rows, config->kv_heads, pass->position, true, w->dk);
-    backward_norm_heads(pass, &layer->q_norm, select ? pass->selected : pass->rows, config->heads * config->head_dim,
-                        a->q_in, a->q_rstd, w->dq);
-    backward_norm_heads(pass, &layer->k_norm, pass->rows, config->kv_heads * config->head_dim, a->k_in, a->k_rstd, w->dk);
+    backward_norm_heads(pass, &layer->q_norm, select ? pass->selected : pass->rows,
+                        config->heads * config->head_dim, a->q_in, a->q_rstd, w->dq);
+    backward_norm_heads(pass, &layer->k_norm, pass->rows, config->kv_heads * config->head_dim, a->k_in,
+                        a->k_rstd, w->dk);
 }
 
 /* x [T, C] = x_select on the selected rows, +0 elsewhere. */
@@ -153,7 +155,8 @@ static void backward_by_head(const struct ft_pass *pass, size_t l, const float *
     bool select = ft_pass_selects(pass, l);
     size_t T = pass->rows;
     if (select) memset(w->qkv, 0, T * qkv.out * sizeof *w->qkv);
-    ft_pass_move_heads(pass, FT_HEADS_BACK, 0, select ? pass->selected : T, select ? pass->select : NULL, w->dq);
+    ft_pass_move_heads(pass, FT_HEADS_BACK, 0, select ? pass->selected : T, select ? pass->select : NULL,
+                       w->dq);
     ft_pass_move_heads(pass, FT_HEADS_BACK, 1, T, NULL, w->dk);
     ft_pass_move_heads(pass, FT_HEADS_BACK, 2, T, NULL, w->dv);
     backward_linear(pass, qkv, T, w->n, u, w->qkv, false, dn);

@@ -13,9 +13,9 @@
 #define CONFIG_MAX ((size_t)1 << 20)
 
 static const struct ft_family *const families[] = {
-    &ft_family_gpt2,   &ft_family_llama,       &ft_family_mistral, &ft_family_qwen2,    &ft_family_qwen3, &ft_family_phi3,
-    &ft_family_olmo2,  &ft_family_gemma,       &ft_family_gemma2,  &ft_family_gemma3_text, &ft_family_granite,
-    &ft_family_gpt_neox, &ft_family_smollm3};
+    &ft_family_gpt2,    &ft_family_llama,    &ft_family_mistral, &ft_family_qwen2,  &ft_family_qwen3,
+    &ft_family_phi3,    &ft_family_olmo2,    &ft_family_gemma,   &ft_family_gemma2, &ft_family_gemma3_text,
+    &ft_family_granite, &ft_family_gpt_neox, &ft_family_smollm3};
 #define FAMILIES (sizeof families / sizeof *families)
 
 enum ft_status ft_config_size(const struct ft_json *json, const char *key, size_t max, size_t fallback,
@@ -54,8 +54,10 @@ enum ft_status ft_config_activation(const struct ft_json *json, const char *key,
         *out = known[i].activation;
         return FT_OK;
     }
-    return ft_fail(error, FT_UNSUPPORTED, "%s: %s: the activation function '%.64s' is not implemented; "
-                   "silu, gelu, gelu_new and relu are", json->name, key, name);
+    return ft_fail(error, FT_UNSUPPORTED,
+                   "%s: %s: the activation function '%.64s' is not implemented; "
+                   "silu, gelu, gelu_new and relu are",
+                   json->name, key, name);
 }
 
 enum ft_status ft_config_only(const struct ft_json *json, const char *key, bool supported,
@@ -67,7 +69,8 @@ enum ft_status ft_config_only(const struct ft_json *json, const char *key, bool 
                    value ? "true" : "false");
 }
 
-enum ft_status ft_config_scale(const struct ft_json *json, const char *key, float *out, struct ft_error *error) {
+enum ft_status ft_config_scale(const struct ft_json *json, const char *key, float *out,
+                               struct ft_error *error) {
     double value = (double)*out;
     enum ft_status status = ft_config_positive(json, key, &value, error);
     if (!status) *out = (float)value;
@@ -97,8 +100,10 @@ static enum ft_status read_layer_type(struct ft_config *config, const struct ft_
     if (status) return status;
     config->kind[l].window = strcmp(type, "sliding_attention") == 0;
     if (config->kind[l].window || strcmp(type, "full_attention") == 0) return FT_OK;
-    return ft_fail(error, FT_UNSUPPORTED, "%s: layer_types: '%.64s' is not implemented; "
-                   "full_attention and sliding_attention are", json->name, type);
+    return ft_fail(error, FT_UNSUPPORTED,
+                   "%s: layer_types: '%.64s' is not implemented; "
+                   "full_attention and sliding_attention are",
+                   json->name, type);
 }
 
 enum ft_status ft_config_layer_types(struct ft_config *config, const struct ft_json *json,
@@ -114,18 +119,20 @@ enum ft_status ft_config_layer_types(struct ft_config *config, const struct ft_j
         status = read_layer_type(config, json, entry, l++, error);
     for (size_t l = 0; !status && l < config->layers; l++)
         if (config->kind[l].window && !config->window)
-            status = ft_fail(error, FT_FORMAT, "%s: layer %zu has a sliding window, but sliding_window is off",
-                             json->name, l);
+            status = ft_fail(error, FT_FORMAT,
+                             "%s: layer %zu has a sliding window, but sliding_window is off", json->name, l);
     return status;
 }
 
 static enum ft_status refuse_family(const struct ft_json *json, const char *type, struct ft_error *error) {
     char known[FAMILIES * 16] = "";
-    for (size_t i = 0, length = 0; i < FAMILIES; i++)
-        length += (size_t)snprintf(known + length, sizeof known - length, "%s%s",
-                                   i == 0 ? "" : i + 1 < FAMILIES ? ", " : " and ", families[i]->model_type);
-    return ft_fail(error, FT_UNSUPPORTED, "%s: the model_type '%.64s' is not implemented; %s are", json->name, type,
-                   known);
+    for (size_t i = 0, length = 0; i < FAMILIES; i++) {
+        const char *between = i == 0 ? "" : i + 1 < FAMILIES ? ", " : " and ";
+        length += (size_t)snprintf(known + length, sizeof known - length, "%s%s", between,
+                                   families[i]->model_type);
+    }
+    return ft_fail(error, FT_UNSUPPORTED, "%s: the model_type '%.64s' is not implemented; %s are", json->name,
+                   type, known);
 }
 
 static enum ft_status find_family(struct ft_config *config, const struct ft_json *json,
@@ -152,8 +159,10 @@ static enum ft_status read_dtype(struct ft_config *config, const struct ft_json 
     else if (strcmp(name, "bfloat16") == 0) config->dtype = FT_BF16;
     else if (strcmp(name, "float16") == 0) config->dtype = FT_F16;
     else
-        return ft_fail(error, FT_UNSUPPORTED, "%s: the element type '%.64s' is not implemented; "
-                       "float32, bfloat16 and float16 are", json->name, name);
+        return ft_fail(error, FT_UNSUPPORTED,
+                       "%s: the element type '%.64s' is not implemented; "
+                       "float32, bfloat16 and float16 are",
+                       json->name, name);
     return FT_OK;
 }
 
@@ -192,8 +201,10 @@ static enum ft_status read_common(struct ft_config *config, const struct ft_json
         status =
             read_ids(json, "eos_token_id", config->vocab, config->eos, FT_EOS_MAX, &config->eos_count, error);
     if (!status && ft_json_find(json->root, "quantization_config"))
-        status = ft_fail(error, FT_UNSUPPORTED, "%s: quantized weights are not implemented; "
-                         "get the model in bf16, f16 or f32", json->name);
+        status = ft_fail(error, FT_UNSUPPORTED,
+                         "%s: quantized weights are not implemented; "
+                         "get the model in bf16, f16 or f32",
+                         json->name);
     return status;
 }
 

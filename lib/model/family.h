@@ -20,7 +20,7 @@ enum ft_role {
     FT_ROLE_Q,
     FT_ROLE_K,
     FT_ROLE_V,
-    FT_ROLE_QKV, /* one module whose outputs are q, then k, then v */
+    FT_ROLE_QKV,    /* one module whose outputs are q, then k, then v */
     FT_ROLE_Q_NORM, /* of q and k before rotation */
     FT_ROLE_K_NORM,
     FT_ROLE_O,
@@ -45,10 +45,11 @@ struct ft_family {
     enum ft_status (*configure)(struct ft_config *config, const struct ft_json *json, struct ft_error *error);
 };
 
-extern const struct ft_family ft_family_gpt2, ft_family_llama, ft_family_mistral, ft_family_qwen2, ft_family_qwen3,
-    ft_family_phi3, ft_family_olmo2, ft_family_gemma, ft_family_gemma2, ft_family_gemma3_text, ft_family_granite,
-    ft_family_gpt_neox, ft_family_smollm3;
+extern const struct ft_family ft_family_gpt2, ft_family_llama, ft_family_mistral, ft_family_qwen2,
+    ft_family_qwen3, ft_family_phi3, ft_family_olmo2, ft_family_gemma, ft_family_gemma2,
+    ft_family_gemma3_text, ft_family_granite, ft_family_gpt_neox, ft_family_smollm3;
 
+/* clang-format off */
 /* Names that most families took over from Llama. */
 #define FT_LLAMA_OUTSIDE                               \
     [FT_ROLE_EMBEDDING] = "model.embed_tokens",        \
@@ -77,6 +78,7 @@ extern const char *const ft_llama_buffers[];
     [FT_ROLE_POST_ATTENTION_NORM] = "model.layers.#.post_attention_layernorm",   \
     [FT_ROLE_MLP_NORM] = "model.layers.#.pre_feedforward_layernorm",             \
     [FT_ROLE_POST_MLP_NORM] = "model.layers.#.post_feedforward_layernorm"
+/* clang-format on */
 
 /* --- for configure ------------------------------------------------------------------------------------ */
 
@@ -88,20 +90,21 @@ struct ft_llama_defaults {
     size_t head_dim;        /* 0: hidden_size / heads */
     const char *activation; /* the key; NULL: hidden_act */
 };
-/* Sizes, RMSNorm, a gated activation, the scale of attention: what Llama's descendants have in common. Biases,
- * windows and rotary frequencies are left to them. */
+/* Sizes, RMSNorm, a gated activation, the scale of attention: what Llama's descendants have in common.
+ * Biases, windows and rotary frequencies are left to them. */
 enum ft_status ft_config_llama(struct ft_config *config, const struct ft_json *json,
                                const struct ft_llama_defaults *defaults, struct ft_error *error);
 /* attention_bias (q, k, v and o) and mlp_bias. */
 enum ft_status ft_config_biases(struct ft_config *config, const struct ft_json *json, struct ft_error *error);
 
 /* A positive number; optional: *out holds the default. */
-enum ft_status ft_config_scale(const struct ft_json *json, const char *key, float *out, struct ft_error *error);
+enum ft_status ft_config_scale(const struct ft_json *json, const char *key, float *out,
+                               struct ft_error *error);
 /* The same, where null is 0: none. */
 enum ft_status ft_config_softcap(const struct ft_json *json, const char *key, float fallback, float *out,
                                  struct ft_error *error);
-/* What all of Gemma's family have: gated GELU, 1 + w in norms, scaled embeddings, biases if any. Then the keys of
- * Gemma 2 and 3: query_pre_attn_scalar and final_logit_softcapping, `softcap` when absent. */
+/* What all of Gemma's family have: gated GELU, 1 + w in norms, scaled embeddings, biases if any. Then the
+ * keys of Gemma 2 and 3: query_pre_attn_scalar and final_logit_softcapping, `softcap` when absent. */
 enum ft_status ft_config_gemma(struct ft_config *config, const struct ft_json *json,
                                const struct ft_llama_defaults *defaults, struct ft_error *error);
 enum ft_status ft_config_gemma2(struct ft_config *config, const struct ft_json *json, float softcap,
@@ -110,7 +113,7 @@ enum ft_status ft_config_gemma2(struct ft_config *config, const struct ft_json *
 /* sliding_window, `fallback` when it is absent; null is 0: none. */
 enum ft_status ft_config_window(struct ft_config *config, const struct ft_json *json, size_t fallback,
                                 struct ft_error *error);
-/* Which layers have the window: as layer_types says, or, when it is absent, as config->kind has it already. */
+/* Which layers have the window: as layer_types says, or, when it is absent, as config->kind has it. */
 enum ft_status ft_config_layer_types(struct ft_config *config, const struct ft_json *json,
                                      struct ft_error *error);
 
@@ -126,14 +129,15 @@ struct ft_rope_rules {
     double part;           /* when absent */
     bool yarn_is_longrope; /* as Phi-3 once called it */
 };
-/* One set for all layers, from either generation of keys: rope_theta and rope_scaling, or rope_parameters. What
- * is not implemented is FT_UNSUPPORTED naming it. Call after sizes are known; may lower config->positions. */
+/* One set for all layers, from either generation of keys: rope_theta and rope_scaling, or rope_parameters.
+ * What is not implemented is FT_UNSUPPORTED naming it. Call after sizes are known; may lower
+ * config->positions. */
 enum ft_status ft_config_rope(struct ft_config *config, const struct ft_json *json,
                               const struct ft_rope_rules *rules, struct ft_error *error);
 /* The same from one object of parameters (NULL: none); theta and part are rules'. */
-enum ft_status ft_config_rope_read(struct ft_config *config, const struct ft_json *json, const struct cJSON *node,
-                                   const struct ft_rope_rules *rules, struct ft_rope *rope,
-                                   struct ft_error *error);
+enum ft_status ft_config_rope_read(struct ft_config *config, const struct ft_json *json,
+                                   const struct cJSON *node, const struct ft_rope_rules *rules,
+                                   struct ft_rope *rope, struct ft_error *error);
 
 /* A size in [1, max]. fallback 0: the key is required; else its default. */
 enum ft_status ft_config_size(const struct ft_json *json, const char *key, size_t max, size_t fallback,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Gemma (Gemma Team 2024): gated GELU, norms that multiply by 1 + weight, embeddings scaled by sqrt(hidden_size). The
- * scale is that of binary32: models run in bfloat16 elsewhere round it to three digits. */
+ * Gemma (Gemma Team 2024): gated GELU, norms that multiply by 1 + weight, embeddings scaled by
+ * sqrt(hidden_size). The scale is that of binary32: models run in bfloat16 elsewhere round it to three
+ * digits. */
 #include "family.h"
 
 #include <math.h>
@@ -12,7 +13,8 @@ enum ft_status ft_config_gemma(struct ft_config *config, const struct ft_json *j
     config->norm_plus_one = true;
     enum ft_status status = ft_config_llama(config, json, defaults, error);
     if (!status)
-        status = ft_json_get_bool(json, json->root, "attention_bias", FT_JSON_OPTIONAL, &config->qkv_bias, error);
+        status =
+            ft_json_get_bool(json, json->root, "attention_bias", FT_JSON_OPTIONAL, &config->qkv_bias, error);
     config->o_bias = config->qkv_bias;
     if (!status) status = ft_config_only(json, "use_bidirectional_attention", false, error);
     config->embedding_scale = (float)sqrt((double)config->hidden);

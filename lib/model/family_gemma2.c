@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Gemma 2 (Gemma Team 2024): Gemma with norms behind attention and feed-forward too, scores and logits capped by tanh,
- * and a window in every other layer. */
+ * Gemma 2 (Gemma Team 2024): Gemma with norms behind attention and feed-forward too, scores and logits capped
+ * by tanh, and a window in every other layer. */
 #include "family.h"
 
 #include <math.h>
@@ -24,7 +24,8 @@ static enum ft_status configure(struct ft_config *config, const struct ft_json *
     if (!status) status = ft_config_gemma2(config, json, 30, error);
     if (!status)
         status = ft_config_softcap(json, "attn_logit_softcapping", 50, &config->attention_softcap, error);
-    for (size_t l = 0; !status && l < config->layers; l++) config->kind[l].window = config->window && l % 2 == 0;
+    for (size_t l = 0; !status && l < config->layers; l++)
+        config->kind[l].window = config->window && l % 2 == 0;
     if (!status) status = ft_config_layer_types(config, json, error);
     return status ? status : ft_config_rope(config, json, &rope, error);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * GPT-NeoX (Black et al. 2022; Pythia): LayerNorm and biases, attention and feed-forward side by side, part of each head
- * rotated, one module whose outputs are q, k and v of a head, then of the next. */
+ * GPT-NeoX (Black et al. 2022; Pythia): LayerNorm and biases, attention and feed-forward side by side, part
+ * of each head rotated, one module whose outputs are q, k and v of a head, then of the next. */
 #include "family.h"
 
 #include <math.h>
@@ -18,14 +18,16 @@ static enum ft_status configure(struct ft_config *config, const struct ft_json *
     if (!status) status = ft_config_size(json, "num_hidden_layers", FT_LAYERS_MAX, 0, &config->layers, error);
     if (!status) status = ft_config_size(json, "num_attention_heads", FT_WIDTH_MAX, 0, &config->heads, error);
     if (!status)
-        status = ft_config_size(json, "max_position_embeddings", FT_POSITIONS_MAX, 2048, &config->positions, error);
+        status = ft_config_size(json, "max_position_embeddings", FT_POSITIONS_MAX, 2048, &config->positions,
+                                error);
     if (!status) status = ft_config_positive(json, "layer_norm_eps", &eps, error);
     if (!status) status = ft_config_activation(json, "hidden_act", &config->activation, error);
     if (!status)
-        status =
-            ft_json_get_bool(json, json->root, "use_parallel_residual", FT_JSON_OPTIONAL, &config->parallel, error);
+        status = ft_json_get_bool(json, json->root, "use_parallel_residual", FT_JSON_OPTIONAL,
+                                  &config->parallel, error);
     if (!status)
-        status = ft_json_get_bool(json, json->root, "attention_bias", FT_JSON_OPTIONAL, &config->qkv_bias, error);
+        status =
+            ft_json_get_bool(json, json->root, "attention_bias", FT_JSON_OPTIONAL, &config->qkv_bias, error);
     if (!status && config->hidden % config->heads)
         status = ft_fail(error, FT_FORMAT, "%s: hidden_size %zu is no multiple of %zu heads", json->name,
                          config->hidden, config->heads);
@@ -38,7 +40,8 @@ static enum ft_status configure(struct ft_config *config, const struct ft_json *
     return ft_config_rope(config, json, &rope, error);
 }
 
-static const char *const buffers[] = {".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq", NULL};
+static const char *const buffers[] = {".attention.bias", ".attention.masked_bias", ".rotary_emb.inv_freq",
+                                      NULL};
 
 const struct ft_family ft_family_gpt_neox = {
     .model_type = "gpt_neox",

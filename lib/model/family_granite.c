@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Granite 3 (Granite Team 2024): Llama with multipliers of embeddings, residual branches, scores and logits. */
+ * Granite 3 (Granite Team 2024): Llama with multipliers of embeddings, residual branches, scores and logits.
+ */
 #include "family.h"
 
 static enum ft_status configure(struct ft_config *config, const struct ft_json *json,

@@ -12,9 +12,10 @@ static enum ft_status read_heads(struct ft_config *config, const struct ft_json 
     enum ft_status status =
         ft_config_size(json, "num_attention_heads", FT_WIDTH_MAX, 0, &config->heads, error);
     if (!status)
-        status = ft_config_size(json, kv_key, FT_WIDTH_MAX, kv ? kv : config->heads, &config->kv_heads, error);
-    bool named = ft_json_find(json->root, dim_key) &&
-                 ft_json_type(ft_json_find(json->root, dim_key)) != FT_JSON_NULL;
+        status =
+            ft_config_size(json, kv_key, FT_WIDTH_MAX, kv ? kv : config->heads, &config->kv_heads, error);
+    bool named =
+        ft_json_find(json->root, dim_key) && ft_json_type(ft_json_find(json->root, dim_key)) != FT_JSON_NULL;
     if (!status && !named && !dim && config->hidden % config->heads)
         status = ft_fail(error, FT_FORMAT,
                          "%s: hidden_size %zu is no multiple of %zu heads, and there is no head_dim",
@@ -46,7 +47,8 @@ enum ft_status ft_config_llama(struct ft_config *config, const struct ft_json *j
     return FT_OK;
 }
 
-enum ft_status ft_config_biases(struct ft_config *config, const struct ft_json *json, struct ft_error *error) {
+enum ft_status ft_config_biases(struct ft_config *config, const struct ft_json *json,
+                                struct ft_error *error) {
     bool bias = false;
     enum ft_status status =
         ft_json_get_bool(json, json->root, "attention_bias", FT_JSON_OPTIONAL, &bias, error);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * OLMo 2 (Walsh et al. 2025): norms behind attention and feed-forward instead of before them, and of the whole of q
- * and k. */
+ * OLMo 2 (Walsh et al. 2025): norms behind attention and feed-forward instead of before them, and of the
+ * whole of q and k. */
 #include "family.h"
 
 static enum ft_status configure(struct ft_config *config, const struct ft_json *json,
@@ -11,7 +11,8 @@ static enum ft_status configure(struct ft_config *config, const struct ft_json *
     config->qk_norm_whole = true;
     enum ft_status status = ft_config_llama(config, json, &defaults, error);
     if (!status)
-        status = ft_json_get_bool(json, json->root, "attention_bias", FT_JSON_OPTIONAL, &config->qkv_bias, error);
+        status =
+            ft_json_get_bool(json, json->root, "attention_bias", FT_JSON_OPTIONAL, &config->qkv_bias, error);
     config->o_bias = config->qkv_bias;
     return status ? status : ft_config_rope(config, json, &rope, error);
 }

@@ -10,8 +10,8 @@ enum ft_status ft_config_qwen_windows(struct ft_config *config, const struct ft_
         ft_json_get_bool(json, json->root, "use_sliding_window", FT_JSON_OPTIONAL, &use, error);
     if (!status) status = ft_config_window(config, json, 4096, error);
     if (!status)
-        status = ft_json_get_u64(json, json->root, "max_window_layers", FT_JSON_OPTIONAL, 0, UINT32_MAX, &first,
-                                 error);
+        status = ft_json_get_u64(json, json->root, "max_window_layers", FT_JSON_OPTIONAL, 0, UINT32_MAX,
+                                 &first, error);
     if (status) return status;
     if (!use) config->window = 0;
     for (size_t l = 0; l < config->layers; l++) config->kind[l].window = config->window && l >= first;

@@ -10,7 +10,8 @@ static enum ft_status configure(struct ft_config *config, const struct ft_json *
     config->activation = FT_SILU;
     enum ft_status status = ft_config_llama(config, json, &defaults, error);
     if (!status)
-        status = ft_json_get_bool(json, json->root, "attention_bias", FT_JSON_OPTIONAL, &config->qkv_bias, error);
+        status =
+            ft_json_get_bool(json, json->root, "attention_bias", FT_JSON_OPTIONAL, &config->qkv_bias, error);
     config->o_bias = config->qkv_bias;
     if (!status) status = ft_config_qwen_windows(config, json, error);
     return status ? status : ft_config_rope(config, json, &rope, error);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * SmolLM 3 (Bakouch et al. 2025): Llama without rotation in every fourth layer, where there may be a window. */
+ * SmolLM 3 (Bakouch et al. 2025): Llama without rotation in every fourth layer, where there may be a window.
+ */
 #include "family.h"
 
 /* no_rope_layers: a 0 for each layer without rotation; else every no_rope_layer_interval-th has none. */
-static enum ft_status read_rotated(struct ft_config *config, const struct ft_json *json, struct ft_error *error) {
+static enum ft_status read_rotated(struct ft_config *config, const struct ft_json *json,
+                                   struct ft_error *error) {
     const struct cJSON *list = NULL;
     size_t interval = 4;
     enum ft_status status =
@@ -33,7 +35,8 @@ static enum ft_status configure(struct ft_config *config, const struct ft_json *
     enum ft_status status = ft_config_llama(config, json, &defaults, error);
     if (!status) status = ft_config_biases(config, json, error);
     if (!status) status = read_rotated(config, json, error);
-    if (!status) status = ft_json_get_bool(json, json->root, "use_sliding_window", FT_JSON_OPTIONAL, &use, error);
+    if (!status)
+        status = ft_json_get_bool(json, json->root, "use_sliding_window", FT_JSON_OPTIONAL, &use, error);
     if (!status) status = ft_config_window(config, json, 0, error);
     if (!use) config->window = 0;
     for (size_t l = 0; !status && l < config->layers; l++)

@@ -24,8 +24,8 @@ void ft_norm_forward(const struct ft_pass *pass, const struct ft_norm_weights *n
     const struct ft_config *config = &pass->model->config;
     if (!norm->weight) memcpy(y, x, rows * config->hidden * sizeof *y);
     else if (config->norm == FT_RMSNORM)
-        ft_rmsnorm_forward(pass->exec, rows, norm->weight->cols, x, norm->weight->value, config->norm_plus_one,
-                           config->norm_eps, y, rstd);
+        ft_rmsnorm_forward(pass->exec, rows, norm->weight->cols, x, norm->weight->value,
+                           config->norm_plus_one, config->norm_eps, y, rstd);
     else
         ft_layernorm_forward(pass->exec, rows, norm->weight->cols, x, norm->weight->value, norm->bias->value,
                              config->norm_eps, y, mean, rstd);
@@ -74,7 +74,8 @@ static void move_rows(void *arg, size_t index, unsigned worker) {
     const struct ft_config *config = &m->pass->model->config;
     size_t H = config->heads, D = config->head_dim, end = (index + 1) * MOVE_ROWS;
     for (size_t i = index * MOVE_ROWS; i < end && i < m->rows; i++) {
-        float *fused = m->pass->work.qkv + ((m->row ? m->row[i] : i) * H * 3 + m->which) * D, *part = m->part + i * H * D;
+        float *fused = m->pass->work.qkv + ((m->row ? m->row[i] : i) * H * 3 + m->which) * D,
+              *part = m->part + i * H * D;
         for (size_t h = 0; h < H; h++, fused += 3 * D, part += D)
             if (m->move == FT_HEADS_OUT) memcpy(part, fused, D * sizeof *part);
             else memcpy(fused, part, D * sizeof *part);
@@ -92,7 +93,8 @@ static void project_by_head(const struct ft_pass *pass, size_t l, float *q, floa
     struct ft_slice qkv = pass->layers[l].qkv;
     bool select = ft_pass_selects(pass, l);
     size_t T = pass->rows;
-    ft_linear_forward(pass->exec, qkv, T, pass->work.n, project(pass, qkv, T, pass->work.n, u), NULL, pass->work.qkv);
+    ft_linear_forward(pass->exec, qkv, T, pass->work.n, project(pass, qkv, T, pass->work.n, u), NULL,
+                      pass->work.qkv);
     ft_pass_move_heads(pass, FT_HEADS_OUT, 0, select ? pass->selected : T, select ? pass->select : NULL, q);
     ft_pass_move_heads(pass, FT_HEADS_OUT, 1, T, NULL, k);
     ft_pass_move_heads(pass, FT_HEADS_OUT, 2, T, NULL, v);
@@ -119,8 +121,8 @@ static void project_each(const struct ft_pass *pass, size_t l, float *q, float *
 }
 
 /* q and k of `rows` rows, `width` numbers each, through their norm if there is one. */
-static void norm_heads(const struct ft_pass *pass, const struct ft_norm_weights *norm, size_t rows, size_t width,
-                       const float *in, float *out, float *rstd) {
+static void norm_heads(const struct ft_pass *pass, const struct ft_norm_weights *norm, size_t rows,
+                       size_t width, const float *in, float *out, float *rstd) {
     if (norm->weight) ft_norm_forward(pass, norm, rows * (width / norm->weight->cols), in, out, NULL, rstd);
 }
 
@@ -156,14 +158,16 @@ bool ft_pass_has_branch(const struct ft_model *model) {
 
 const float *ft_pass_selected(const struct ft_pass *pass, size_t l, const float *x) {
     if (!ft_pass_selects(pass, l)) return x;
-    ft_gather_rows(pass->exec, pass->selected, pass->model->config.hidden, pass->select, x, pass->work.x_select);
+    ft_gather_rows(pass->exec, pass->selected, pass->model->config.hidden, pass->select, x,
+                   pass->work.x_select);
     return pass->work.x_select;
 }
 
-/* y = x + (h W^T through the norm and times the scale that some families have there). `out` keeps h W^T for that norm's
- * backward pass. */
-static void add_branch(const struct ft_pass *pass, struct ft_slice slice, const struct ft_norm_weights *post, size_t R,
-                       const float *h, const float *u, float *out, float *rstd, const float *x, float *y) {
+/* y = x + (h W^T through the norm and times the scale that some families have there). `out` keeps h W^T for
+ * that norm's backward pass. */
+static void add_branch(const struct ft_pass *pass, struct ft_slice slice, const struct ft_norm_weights *post,
+                       size_t R, const float *h, const float *u, float *out, float *rstd, const float *x,
+                       float *y) {
     size_t n = R * pass->model->config.hidden;
     float *branch = pass->work.branch;
     if (!branch) {
@@ -194,7 +198,8 @@ static void feed_forward(const struct ft_pass *pass, size_t l, size_t R, struct 
     ft_linear_forward(pass->exec, layer->up, R, n, project_up(pass, layer, R, a), NULL, a->up);
     activate(pass, R, a);
     const float *u = project(pass, layer->down, R, pass->work.h, a->u[FT_U_DOWN]);
-    add_branch(pass, layer->down, &layer->post_mlp_norm, R, pass->work.h, u, a->down, a->down_rstd, a->x_mid, y);
+    add_branch(pass, layer->down, &layer->post_mlp_norm, R, pass->work.h, u, a->down, a->down_rstd, a->x_mid,
+               y);
 }
 
 void ft_pass_layer_forward(const struct ft_pass *pass, size_t l, struct ft_activations *a, float *y) {
@@ -203,10 +208,11 @@ void ft_pass_layer_forward(const struct ft_pass *pass, size_t l, struct ft_activ
     ft_norm_forward(pass, &layer->attention_norm, pass->rows, a->x, pass->work.n, a->mean1, a->rstd1);
     project_attention(pass, l, a);
     ft_pass_attend(pass, l, a);
-    const float *x = ft_pass_selected(pass, l, a->x), *u = project(pass, layer->o, R, a->attended, a->u[FT_U_O]);
+    const float *x = ft_pass_selected(pass, l, a->x),
+                *u = project(pass, layer->o, R, a->attended, a->u[FT_U_O]);
     add_branch(pass, layer->o, &layer->post_attention_norm, R, a->attended, u, a->o, a->o_rstd, x, a->x_mid);
-    ft_norm_forward(pass, &layer->mlp_norm, R, pass->model->config.parallel ? x : a->x_mid, pass->work.n, a->mean2,
-                    a->rstd2);
+    ft_norm_forward(pass, &layer->mlp_norm, R, pass->model->config.parallel ? x : a->x_mid, pass->work.n,
+                    a->mean2, a->rstd2);
     feed_forward(pass, l, R, a, y);
 }
 

@@ -45,8 +45,8 @@ static size_t norm_rows(const struct ft_norm_weights *norm, size_t R, size_t wid
 }
 
 /* Of the norms that some families have: their inputs and 1 / root mean square. */
-static void lay_norms(struct ft_layout *layout, const struct ft_layer *layer, size_t T, size_t R, size_t q, size_t kv,
-                      size_t hidden, struct ft_activations *a) {
+static void lay_norms(struct ft_layout *layout, const struct ft_layer *layer, size_t T, size_t R, size_t q,
+                      size_t kv, size_t hidden, struct ft_activations *a) {
     a->q_rstd = ft_layout_floats(layout, norm_rows(&layer->q_norm, R, q), 1);
     a->k_rstd = ft_layout_floats(layout, norm_rows(&layer->k_norm, T, kv), 1);
     a->q_in = layer->q_norm.weight ? ft_layout_floats(layout, R, q) : NULL;

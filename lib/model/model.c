@@ -95,7 +95,8 @@ static void add_feed_forward(struct ft_model *model, size_t l) {
         layer->gate = (struct ft_slice){.module = both.module, .out = F};
         layer->up = (struct ft_slice){.module = both.module, .first = F, .out = F};
     } else {
-        if (config->gated) layer->gate = add_module(model, FT_ROLE_GATE, l, config->hidden, F, config->mlp_bias);
+        if (config->gated)
+            layer->gate = add_module(model, FT_ROLE_GATE, l, config->hidden, F, config->mlp_bias);
         layer->up = add_module(model, FT_ROLE_UP, l, config->hidden, F, config->mlp_bias);
     }
     layer->down = add_module(model, FT_ROLE_DOWN, l, F, config->hidden, config->mlp_bias);
@@ -261,7 +262,8 @@ static enum ft_status open_directory(struct ft_model **model, const char *direct
     enum ft_status status = FT_OK;
     if (!ft_path_is_directory(directory))
         status = ft_fail(error, ft_path_exists(directory) ? FT_USAGE : FT_IO,
-                         "%s: a model is a directory with config.json and model.safetensors, or a .gguf file", directory);
+                         "%s: a model is a directory with config.json and model.safetensors, or a .gguf file",
+                         directory);
     if (!status) status = new_model(model, directory, error);
     if (!status) status = ft_safetensors_open(&(*model)->file, directory, error);
     return status ? status : bind_file(*model, error);
@@ -278,7 +280,8 @@ enum ft_status ft_model_open(struct ft_model **out, const char *path, struct ft_
     struct ft_model *model = NULL;
     struct ft_buffer gguf = {0};
     enum ft_status status = ft_card_gguf(path, &gguf, error);
-    if (!status) status = gguf.size ? open_gguf(&model, gguf.data, error) : open_directory(&model, path, error);
+    if (!status)
+        status = gguf.size ? open_gguf(&model, gguf.data, error) : open_directory(&model, path, error);
     ft_buffer_release(&gguf);
     if (status) ft_model_free(model);
     else *out = model;
@@ -402,7 +405,8 @@ static bool norm_trained(const struct ft_norm_weights *norm) { return norm->weig
 
 static size_t lowest_in_layer(const struct ft_layer *layer) {
     if (norm_trained(&layer->attention_norm)) return FT_POINT_NORM1;
-    if (slice_trained(layer->qkv) || slice_trained(layer->q) || slice_trained(layer->k) || slice_trained(layer->v))
+    if (slice_trained(layer->qkv) || slice_trained(layer->q) || slice_trained(layer->k) ||
+        slice_trained(layer->v))
         return FT_POINT_QKV;
     if (norm_trained(&layer->q_norm) || norm_trained(&layer->k_norm)) return FT_POINT_QK_NORM;
     if (slice_trained(layer->o)) return FT_POINT_O;

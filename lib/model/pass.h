@@ -54,7 +54,7 @@ struct ft_workspace {
     /* backward only: */
     float *d, *d_select;    /* [T, C], [P, C] gradient of the residual stream */
     float *dn, *dn_select;  /* [T, C], [P, C] gradient of a norm's output */
-    float *d_branch;        /* [R, C] gradient of a linear map's output behind which there is a norm or scale */
+    float *d_branch;        /* [R, C] gradient of what a branch's norm or scale takes in */
     float *d_parallel;      /* [R, C] the feed-forward's gradient of the layer's input */
     float *d_attended, *dq; /* [R, H, D] */
     float *dk, *dv;         /* [T, G, D] */
@@ -140,7 +140,8 @@ bool ft_pass_has_branch(const struct ft_model *model);
 /* The rows of x [T, C] that go on in layer l: x itself, or gathered into work.x_select. */
 const float *ft_pass_selected(const struct ft_pass *pass, size_t l, const float *x);
 
-/* Outputs by head: which 0, 1 or 2 (q, k or v) of rows row[i] (NULL: i) of work.qkv to dense rows i of part, or back. */
+/* Outputs by head: which 0, 1 or 2 (q, k or v) of rows row[i] (NULL: i) of work.qkv to dense rows i of part,
+ * or back. */
 enum ft_heads_move { FT_HEADS_OUT, FT_HEADS_BACK };
 void ft_pass_move_heads(const struct ft_pass *pass, enum ft_heads_move move, size_t which, size_t rows,
                         const uint32_t *row, float *part);

@@ -20,12 +20,11 @@ struct source {
 };
 
 /* A number of the object between min and max; without a fallback (NAN) it is required. */
-static enum ft_status number(const struct source *from, const char *key, double min, double max, double fallback,
-                             double *out, struct ft_error *error) {
+static enum ft_status number(const struct source *from, const char *key, double min, double max,
+                             double fallback, double *out, struct ft_error *error) {
     *out = fallback;
-    enum ft_status status =
-        ft_json_get_double(from->json, from->node, key, isnan(fallback) ? FT_JSON_REQUIRED : FT_JSON_OPTIONAL,
-                           out, error);
+    enum ft_status status = ft_json_get_double(
+        from->json, from->node, key, isnan(fallback) ? FT_JSON_REQUIRED : FT_JSON_OPTIONAL, out, error);
     if (!status && !(*out >= min && *out <= max))
         status = ft_json_fail(from->json, from->node, error, "%s must be between %g and %g", key, min, max);
     return status;
@@ -40,8 +39,8 @@ static enum ft_status read_factor(const struct source *from, double fallback, st
 static enum ft_status read_original(const struct source *from, struct ft_rope *rope, struct ft_error *error) {
     static const char key[] = "original_max_position_embeddings";
     uint64_t original = from->config->positions;
-    enum ft_status status = ft_json_get_u64(from->json, from->node, key, FT_JSON_OPTIONAL, 1, FT_POSITIONS_MAX,
-                                            &original, error);
+    enum ft_status status =
+        ft_json_get_u64(from->json, from->node, key, FT_JSON_OPTIONAL, 1, FT_POSITIONS_MAX, &original, error);
     if (!status)
         status = ft_json_get_u64(from->json, from->json->root, key, FT_JSON_OPTIONAL, 1, FT_POSITIONS_MAX,
                                  &original, error);
@@ -54,21 +53,22 @@ static enum ft_status read_linear(const struct source *from, struct ft_rope *rop
     return read_factor(from, NAN, rope, error);
 }
 
-/* NTK-aware scaling by the document's length has an effect above max_position_embeddings only, where documents
- * are refused. */
+/* NTK-aware scaling by the document's length has an effect above max_position_embeddings only, where
+ * documents are refused. */
 static enum ft_status read_dynamic(const struct source *from, struct ft_rope *rope, struct ft_error *error) {
     return read_factor(from, NAN, rope, error);
 }
 
-/* Llama 3.1: frequencies whose waves are longer than original / low are divided by the factor, those shorter than
- * original / high stay. */
+/* Llama 3.1: frequencies whose waves are longer than original / low are divided by the factor, those shorter
+ * than original / high stay. */
 static enum ft_status read_llama3(const struct source *from, struct ft_rope *rope, struct ft_error *error) {
     rope->scaling = FT_ROPE_LLAMA3;
     enum ft_status status = read_factor(from, NAN, rope, error);
     if (!status) status = number(from, "low_freq_factor", 1e-6, 1e6, NAN, &rope->low, error);
     if (!status) status = number(from, "high_freq_factor", 1e-6, 1e6, NAN, &rope->high, error);
     if (!status && !(rope->high > rope->low))
-        status = ft_json_fail(from->json, from->node, error, "high_freq_factor must be above low_freq_factor");
+        status =
+            ft_json_fail(from->json, from->node, error, "high_freq_factor must be above low_freq_factor");
     return status ? status : read_original(from, rope, error);
 }
 
@@ -123,13 +123,13 @@ static enum ft_status read_yarn(const struct source *from, struct ft_rope *rope,
 
 static enum ft_status read_divisors(const struct source *from, struct ft_rope *rope, struct ft_error *error) {
     const struct cJSON *list = NULL;
-    enum ft_status status =
-        ft_json_get_node(from->json, from->node, "short_factor", FT_JSON_REQUIRED, FT_JSON_ARRAY, &list, error);
+    enum ft_status status = ft_json_get_node(from->json, from->node, "short_factor", FT_JSON_REQUIRED,
+                                             FT_JSON_ARRAY, &list, error);
     if (status) return status;
     size_t half = rope->dimensions / 2, i = 0;
     if (ft_json_count(list) != half || half > FT_ROPE_FACTORS_MAX)
-        return ft_json_fail(from->json, list, error, "has %zu numbers, not %zu (at most %u)", ft_json_count(list),
-                            half, FT_ROPE_FACTORS_MAX);
+        return ft_json_fail(from->json, list, error, "has %zu numbers, not %zu (at most %u)",
+                            ft_json_count(list), half, FT_ROPE_FACTORS_MAX);
     for (const struct cJSON *entry = ft_json_first(list); entry && !status; entry = ft_json_next(entry)) {
         double divisor = 0;
         status = ft_json_double(from->json, entry, &divisor, error);
@@ -140,8 +140,8 @@ static enum ft_status read_divisors(const struct source *from, struct ft_rope *r
     return status;
 }
 
-/* LongRoPE (Ding et al. 2024): up to the original length, frequencies are divided by short_factor; documents above,
- * which long_factor is for, are refused. */
+/* LongRoPE (Ding et al. 2024): up to the original length, frequencies are divided by short_factor; documents
+ * above, which long_factor is for, are refused. */
 static enum ft_status read_longrope(const struct source *from, struct ft_rope *rope, struct ft_error *error) {
     rope->scaling = FT_ROPE_LONGROPE;
     enum ft_status status = read_divisors(from, rope, error);
@@ -178,17 +178,20 @@ static enum ft_status read_scaling(const struct source *from, const struct ft_ro
     if (rules->yarn_is_longrope && (strcmp(type, "yarn") == 0 || strcmp(type, "su") == 0)) type = "longrope";
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(known[i].name, type) == 0) return known[i].read(from, rope, error);
-    return ft_fail(error, FT_UNSUPPORTED, "%s: %s: the rotary scaling '%.64s' is not implemented; default, linear, "
-                   "dynamic, llama3, yarn and longrope are", from->json->name, ft_json_key(from->node), type);
+    return ft_fail(error, FT_UNSUPPORTED,
+                   "%s: %s: the rotary scaling '%.64s' is not implemented; default, linear, "
+                   "dynamic, llama3, yarn and longrope are",
+                   from->json->name, ft_json_key(from->node), type);
 }
 
 /* The share of a head's dimensions that is rotated. */
-static enum ft_status read_part(const struct source *from, const struct ft_rope_rules *rules, struct ft_rope *rope,
-                                struct ft_error *error) {
+static enum ft_status read_part(const struct source *from, const struct ft_rope_rules *rules,
+                                struct ft_rope *rope, struct ft_error *error) {
     static const char key[] = "partial_rotary_factor";
     double part = rules->part_key ? rules->part : 1;
-    enum ft_status status = ft_json_get_double(from->json, from->json->root, rules->part_key ? rules->part_key : key,
-                                               FT_JSON_OPTIONAL, &part, error);
+    enum ft_status status =
+        ft_json_get_double(from->json, from->json->root, rules->part_key ? rules->part_key : key,
+                           FT_JSON_OPTIONAL, &part, error);
     if (!status && from->node)
         status = ft_json_get_double(from->json, from->node, key, FT_JSON_OPTIONAL, &part, error);
     if (status) return status;
@@ -205,9 +208,9 @@ static enum ft_status read_part(const struct source *from, const struct ft_rope_
     return FT_OK;
 }
 
-enum ft_status ft_config_rope_read(struct ft_config *config, const struct ft_json *json, const struct cJSON *node,
-                                   const struct ft_rope_rules *rules, struct ft_rope *rope,
-                                   struct ft_error *error) {
+enum ft_status ft_config_rope_read(struct ft_config *config, const struct ft_json *json,
+                                   const struct cJSON *node, const struct ft_rope_rules *rules,
+                                   struct ft_rope *rope, struct ft_error *error) {
     const struct source from = {config, json, node};
     const char *theta_key = rules->theta_key ? rules->theta_key : "rope_theta";
     *rope = (struct ft_rope){.theta = rules->theta, .factor = 1, .amplitude = 1};
@@ -226,7 +229,8 @@ enum ft_status ft_config_rope_read(struct ft_config *config, const struct ft_jso
 
 enum ft_status ft_config_rope(struct ft_config *config, const struct ft_json *json,
                               const struct ft_rope_rules *rules, struct ft_error *error) {
-    static const char *const keys[] = {"rope_parameters", "rope_scaling"}; /* the last one wins, as it does there */
+    static const char *const keys[] = {"rope_parameters",
+                                       "rope_scaling"}; /* the last one wins, as it does there */
     const struct cJSON *node = NULL;
     for (size_t i = 0; i < 2; i++) {
         const struct cJSON *found = NULL;
@@ -237,23 +241,25 @@ enum ft_status ft_config_rope(struct ft_config *config, const struct ft_json *js
     }
     if (node && (ft_json_find(node, "full_attention") || ft_json_find(node, "sliding_attention")))
         return ft_fail(error, FT_UNSUPPORTED,
-                       "%s: %s: parameters for each kind of layer are not implemented for this model_type", json->name,
-                       ft_json_key(node));
+                       "%s: %s: parameters for each kind of layer are not implemented for this model_type",
+                       json->name, ft_json_key(node));
     config->rope_count = 1;
     return ft_config_rope_read(config, json, node, rules, &config->rope[0], error);
 }
 
 /* --- as numbers --------------------------------------------------------------------------------------- */
 
-/* Frequency i: plain in binary32 steps (the power by binary64 exp and log, rounded); a scaling in binary64 on top,
- * rounded once. */
+/* Frequency i: plain in binary32 steps (the power by binary64 exp and log, rounded); a scaling in binary64 on
+ * top, rounded once. */
 static float frequency(const struct ft_rope *rope, size_t i) {
     float exponent = (float)(2 * i) / (float)rope->dimensions;
     float power = (float)ft_exp((double)exponent * ft_log(rope->theta)), plain = 1.0f / power;
     double f = (double)plain, ratio;
     switch (rope->scaling) {
-    case FT_ROPE_PLAIN: break;
-    case FT_ROPE_LINEAR: return (float)(f / rope->factor);
+    case FT_ROPE_PLAIN:
+        break;
+    case FT_ROPE_LINEAR:
+        return (float)(f / rope->factor);
     case FT_ROPE_LLAMA3:
         ratio = (rope->original * f / two_pi - rope->low) / (rope->high - rope->low);
         if (ratio >= 1) return plain;
@@ -262,7 +268,8 @@ static float frequency(const struct ft_rope *rope, size_t i) {
     case FT_ROPE_YARN:
         ratio = fmin(fmax(((double)i - rope->low) / (rope->high - rope->low), 0), 1);
         return (float)(f / rope->factor * ratio + f * (1 - ratio));
-    case FT_ROPE_LONGROPE: return (float)(1 / ((double)rope->divisor[i] * (double)power));
+    case FT_ROPE_LONGROPE:
+        return (float)(1 / ((double)rope->divisor[i] * (double)power));
     }
     return plain;
 }

@@ -99,19 +99,19 @@ static const struct {
     int method;
     const char *digest;
 } golden[] = {
-    {"llama", FULL, "f79ea5b35368e42a"},      {"llama", LORA, "81494e64920ef856"},
-    {"llama-tied", FULL, "4f57e53a330b3482"}, {"llama-tied", LORA, "897a7bc4d779c87c"},
-    {"llama-bias", FULL, "20efd889be857635"}, {"llama-bias", LORA, "26346abf8188b147"},
-    {"gpt2", FULL, "fa7abb2da3b38111"},       {"gpt2", LORA, "e603b2912dc9e22b"},
-    {"mistral", FULL, "d7c31324237b6052"},      {"mistral", LORA, "386b088a8691fcfb"},
-    {"qwen3", FULL, "1a28453b8ea1b43c"},      {"qwen3", LORA, "7eea92c229772430"},
-    {"phi3", FULL, "c149916727789191"},      {"phi3", LORA, "86bcf415a35be6d0"},
-    {"olmo2", FULL, "7c28a5b52d410e1c"},      {"olmo2", LORA, "64f76e4c55c09cc7"},
+    {"llama", FULL, "f79ea5b35368e42a"},       {"llama", LORA, "81494e64920ef856"},
+    {"llama-tied", FULL, "4f57e53a330b3482"},  {"llama-tied", LORA, "897a7bc4d779c87c"},
+    {"llama-bias", FULL, "20efd889be857635"},  {"llama-bias", LORA, "26346abf8188b147"},
+    {"gpt2", FULL, "fa7abb2da3b38111"},        {"gpt2", LORA, "e603b2912dc9e22b"},
+    {"mistral", FULL, "d7c31324237b6052"},     {"mistral", LORA, "386b088a8691fcfb"},
+    {"qwen3", FULL, "1a28453b8ea1b43c"},       {"qwen3", LORA, "7eea92c229772430"},
+    {"phi3", FULL, "c149916727789191"},        {"phi3", LORA, "86bcf415a35be6d0"},
+    {"olmo2", FULL, "7c28a5b52d410e1c"},       {"olmo2", LORA, "64f76e4c55c09cc7"},
     {"gemma2", FULL, "bd2aa8b0f5ce5738"},      {"gemma2", LORA, "9273a84ec2080390"},
-    {"gemma3_text", FULL, "20d28bb4a95667a1"},      {"gemma3_text", LORA, "a241f78424d8ce4c"},
-    {"granite", FULL, "e164621c09971e33"},      {"granite", LORA, "e8763c31d118e5d0"},
-    {"gpt_neox", FULL, "57e7b036cfc34980"},      {"gpt_neox", LORA, "ad7e8f576dccd617"},
-    {"smollm3", FULL, "4e0eba7a5c45386b"},      {"smollm3", LORA, "94da785016a8499b"},
+    {"gemma3_text", FULL, "20d28bb4a95667a1"}, {"gemma3_text", LORA, "a241f78424d8ce4c"},
+    {"granite", FULL, "e164621c09971e33"},     {"granite", LORA, "e8763c31d118e5d0"},
+    {"gpt_neox", FULL, "57e7b036cfc34980"},    {"gpt_neox", LORA, "ad7e8f576dccd617"},
+    {"smollm3", FULL, "4e0eba7a5c45386b"},     {"smollm3", LORA, "94da785016a8499b"},
 };
 
 static void test_steps(const char *name, int method, const char *digest) {
@@ -189,8 +189,7 @@ static uint64_t decode_digest(struct ft_model *model, struct ft_exec *exec, size
     status = ft_decoder_feed(decoder, piece, 1, logits, &error);
     if (status != FT_USAGE) digest = 0; /* full */
     ft_decoder_truncate(decoder, slots - 1, 23);
-    if (ft_decoder_feed(decoder, piece, 1, logits, &error) || ft_xxh3(logits, row) != digest)
-        digest = 0;
+    if (ft_decoder_feed(decoder, piece, 1, logits, &error) || ft_xxh3(logits, row) != digest) digest = 0;
     ft_decoder_free(decoder);
     return digest;
 }

@@ -18,17 +18,19 @@ enum { DOCUMENTS = 3, TOKENS = 24, SAMPLES = 3 };
 /* What a family calls its tensors, behind the layer's prefix; NULL: it has none. */
 struct names {
     const char *embedding, *final, *head, *layer;
-    const char *norm1, *q, *k, *v, *qkv, *q_norm, *k_norm, *o, *post1, *norm2, *gate, *up, *gate_up, *down, *post2;
+    const char *norm1, *q, *k, *v, *qkv, *q_norm, *k_norm, *o, *post1, *norm2, *gate, *up, *gate_up, *down,
+        *post2;
     bool in_out;
 };
 
-#define OUTSIDE .embedding = "model.embed_tokens", .final = "model.norm", .head = "lm_head", .layer = "model.layers."
+#define OUTSIDE                                                                                              \
+    .embedding = "model.embed_tokens", .final = "model.norm", .head = "lm_head", .layer = "model.layers."
 #define QKV .q = "self_attn.q_proj", .k = "self_attn.k_proj", .v = "self_attn.v_proj", .o = "self_attn.o_proj"
 #define MLP .gate = "mlp.gate_proj", .up = "mlp.up_proj", .down = "mlp.down_proj"
 #define QK_NORMS .q_norm = "self_attn.q_norm", .k_norm = "self_attn.k_norm"
 #define PRE_NORMS .norm1 = "input_layernorm", .norm2 = "post_attention_layernorm"
-#define FOUR_NORMS                                                                      \
-    .norm1 = "input_layernorm", .post1 = "post_attention_layernorm", .norm2 = "pre_feedforward_layernorm", \
+#define FOUR_NORMS                                                                                           \
+    .norm1 = "input_layernorm", .post1 = "post_attention_layernorm", .norm2 = "pre_feedforward_layernorm",   \
     .post2 = "post_feedforward_layernorm"
 
 static const struct {
@@ -45,18 +47,33 @@ static const struct {
     {"gemma2", {OUTSIDE, QKV, MLP, FOUR_NORMS}},
     {"gemma3_text", {OUTSIDE, QKV, MLP, FOUR_NORMS, QK_NORMS}},
     {"olmo2",
-     {OUTSIDE, QKV, MLP, QK_NORMS, .post1 = "post_attention_layernorm", .post2 = "post_feedforward_layernorm"}},
+     {OUTSIDE, QKV, MLP, QK_NORMS, .post1 = "post_attention_layernorm",
+      .post2 = "post_feedforward_layernorm"}},
     {"phi3",
      {OUTSIDE, PRE_NORMS, .qkv = "self_attn.qkv_proj", .o = "self_attn.o_proj", .gate_up = "mlp.gate_up_proj",
       .down = "mlp.down_proj"}},
     {"gpt_neox",
-     {.embedding = "gpt_neox.embed_in", .final = "gpt_neox.final_layer_norm", .head = "embed_out",
-      .layer = "gpt_neox.layers.", PRE_NORMS, .qkv = "attention.query_key_value", .o = "attention.dense",
-      .up = "mlp.dense_h_to_4h", .down = "mlp.dense_4h_to_h"}},
+     {.embedding = "gpt_neox.embed_in",
+      .final = "gpt_neox.final_layer_norm",
+      .head = "embed_out",
+      .layer = "gpt_neox.layers.",
+      PRE_NORMS,
+      .qkv = "attention.query_key_value",
+      .o = "attention.dense",
+      .up = "mlp.dense_h_to_4h",
+      .down = "mlp.dense_4h_to_h"}},
     {"gpt2",
-     {.embedding = "transformer.wte", .final = "transformer.ln_f", .head = "lm_head", .layer = "transformer.h.",
-      .norm1 = "ln_1", .norm2 = "ln_2", .qkv = "attn.c_attn", .o = "attn.c_proj", .up = "mlp.c_fc",
-      .down = "mlp.c_proj", .in_out = true}},
+     {.embedding = "transformer.wte",
+      .final = "transformer.ln_f",
+      .head = "lm_head",
+      .layer = "transformer.h.",
+      .norm1 = "ln_1",
+      .norm2 = "ln_2",
+      .qkv = "attn.c_attn",
+      .o = "attn.c_proj",
+      .up = "mlp.c_fc",
+      .down = "mlp.c_proj",
+      .in_out = true}},
 };
 
 struct reference {
@@ -88,8 +105,8 @@ __attribute__((format(printf, 2, 3))) static double *weights(const struct refere
 }
 
 /* y = x W^T + b + scale (x A^T) B^T for one row; the module's tensors by name, what is absent left out. */
-static void linear_of(const struct reference *r, const char *prefix, const char *module, bool in_out, size_t in,
-                      size_t out, const double *x, double *y) {
+static void linear_of(const struct reference *r, const char *prefix, const char *module, bool in_out,
+                      size_t in, size_t out, const double *x, double *y) {
     const double *w = weights(r, "%s%s.weight", prefix, module), *b = weights(r, "%s%s.bias", prefix, module);
     const double *A = weights(r, "base_model.model.%s%s.lora_A.weight", prefix, module);
     const double *B = weights(r, "base_model.model.%s%s.lora_B.weight", prefix, module);
@@ -105,12 +122,14 @@ static void linear_of(const struct reference *r, const char *prefix, const char 
     }
 }
 
-static void linear(const struct reference *r, const char *module, size_t in, size_t out, const double *x, double *y) {
+static void linear(const struct reference *r, const char *module, size_t in, size_t out, const double *x,
+                   double *y) {
     linear_of(r, r->layer, module, r->names->in_out, in, out, x, y);
 }
 
 /* RMSNorm, or LayerNorm where there is a bias; x itself without a name. */
-static void norm(const struct reference *r, const char *prefix, const char *name, size_t n, const double *x, double *y) {
+static void norm(const struct reference *r, const char *prefix, const char *name, size_t n, const double *x,
+                 double *y) {
     if (!name) {
         memmove(y, x, n * sizeof *y);
         return;
@@ -148,9 +167,12 @@ static void rotate(const struct reference *r, size_t l, size_t heads, size_t pos
 
 static double activation(const struct reference *r, double x) {
     switch (r->config->activation) {
-    case FT_SILU: return x / (1 + exp(-x));
-    case FT_GELU_ERF: return 0.5 * x * (1 + erf(x / sqrt(2)));
-    default: return 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
+    case FT_SILU:
+        return x / (1 + exp(-x));
+    case FT_GELU_ERF:
+        return 0.5 * x * (1 + erf(x / sqrt(2)));
+    default:
+        return 0.5 * x * (1 + tanh(0.79788456080286535588 * (x + 0.044715 * x * x * x)));
     }
 }
 
@@ -187,7 +209,8 @@ static void project(const struct reference *r, size_t l, size_t position, struct
 
 static void attend(const struct reference *r, size_t l, struct row *rows, size_t t) {
     const struct ft_config *c = r->config;
-    size_t D = c->head_dim, window = c->kind[l].window ? c->window : t + 1, first = t + 1 > window ? t + 1 - window : 0;
+    size_t D = c->head_dim, window = c->kind[l].window ? c->window : t + 1,
+           first = t + 1 > window ? t + 1 - window : 0;
     for (size_t h = 0; h < c->heads; h++) {
         size_t g = h / (c->heads / c->kv_heads);
         double p[TOKENS], sum = 0;
@@ -247,7 +270,8 @@ static void layer(struct reference *r, size_t index, struct row *rows, size_t T)
 }
 
 /* Cross-entropy of one row. */
-static double row_loss(const struct reference *r, const double *table, const struct row *row, uint32_t target) {
+static double row_loss(const struct reference *r, const double *table, const struct row *row,
+                       uint32_t target) {
     const struct ft_config *c = r->config;
     double logits[128], sum = 0;
     if (!c->tied) linear_of(r, "", r->names->head, false, c->hidden, c->vocab, row->n, logits);
@@ -264,7 +288,8 @@ static double row_loss(const struct reference *r, const double *table, const str
 static double document_loss(struct reference *r, const uint32_t *ids, const float *weight, size_t T) {
     static struct row rows[TOKENS];
     const struct ft_config *c = r->config;
-    const double *table = weights(r, "%s.weight", r->names->embedding), *position = find(r, "transformer.wpe.weight");
+    const double *table = weights(r, "%s.weight", r->names->embedding),
+                 *position = find(r, "transformer.wpe.weight");
     double loss = 0;
     for (size_t t = 0; t < T; t++)
         for (size_t i = 0; i < c->hidden; i++)
@@ -419,8 +444,9 @@ int main(void) {
     run("gpt2", exec, &all, &batch);
     run("llama-tied", exec, &some, &batch);
     run("llama", exec, &top, &batch);
-    static const char *const others[] = {"qwen2", "qwen3",  "mistral", "phi3",     "olmo2",           "gemma",  "gemma2",
-                                         "gemma3_text", "granite", "gpt_neox", "gpt_neox-serial", "smollm3"};
+    static const char *const others[] = {"qwen2",   "qwen3",    "mistral",         "phi3",
+                                         "olmo2",   "gemma",    "gemma2",          "gemma3_text",
+                                         "granite", "gpt_neox", "gpt_neox-serial", "smollm3"};
     for (size_t i = 0; i < 20; i++) ids[i] %= 37;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         run(others[i], exec, NULL, &batch);

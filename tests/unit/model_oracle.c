@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Against transformers and PEFT: logits, losses and every gradient of tiny models (tests/oracle/model.py and
- * architecture.py wrote what they computed), and the merged model against base + adapter. Also that the decoder's
- * logits give the session's losses to the bit.
+ * architecture.py wrote what they computed), and the merged model against base + adapter. Also that the
+ * decoder's logits give the session's losses to the bit.
  *
- * usage: model_oracle [DIR CASE...]   other fixtures; there, also writes what architecture.py --check reads */
+ * usage: model_oracle [DIR CASE...]   other fixtures; there, also writes what architecture.py --check reads
+ */
 #include "../tap/tap.h"
 
 #include "ft/commit.h"
@@ -82,8 +83,8 @@ static double relative_difference(const float *a, const unsigned char *b, size_t
     return norm > 0 ? sqrt(difference / norm) : sqrt(difference);
 }
 
-/* Feeds the documents side by side, first some tokens at once, then one by one. `all` (may be NULL) receives the
- * logits, row for token, instead of a comparison. */
+/* Feeds the documents side by side, first some tokens at once, then one by one. `all` (may be NULL) receives
+ * the logits, row for token, instead of a comparison. */
 static void test_logits(const char *name, struct ft_model *model, struct ft_exec *exec,
                         const struct expected *e, float *loss, float *all) {
     size_t vocab = ft_model_config(model)->vocab;
@@ -117,7 +118,9 @@ static void test_logits(const char *name, struct ft_model *model, struct ft_exec
         }
     }
     if (all) ok(failed == 0, "%s: logits of an adapter of our own", name);
-    else ok(failed == 0 && largest < 1e-4, "%s: logits are within 1e-4 of transformers' (%.2g)", name, largest);
+    else
+        ok(failed == 0 && largest < 1e-4, "%s: logits are within 1e-4 of transformers' (%.2g)", name,
+           largest);
     ft_decoder_free(decoder);
     free(logits);
 }
@@ -173,8 +176,8 @@ static void test_gradients(const char *name, struct ft_model *model, struct ft_s
     size_t wanted = 0;
     for (size_t i = 0; i < ft_safetensors_count(e->file); i++)
         wanted += strncmp(ft_safetensors_at(e->file, i)->name, "grad.", 5) == 0;
-    ok(compared == wanted && compared > 0 && (some || wanted == count), "%s: the same %zu parameters are trained",
-       name, compared);
+    ok(compared == wanted && compared > 0 && (some || wanted == count),
+       "%s: the same %zu parameters are trained", name, compared);
     ok(worst < 1e-4, "%s: gradients are within 1e-4 of PyTorch's (%.2g%s%s)", name, worst,
        worst > 1e-5 ? ", " : "", worst > 1e-5 ? worst_name : "");
 }
@@ -205,10 +208,11 @@ static void test_merged(const struct fixture *f, struct ft_model *adapted, struc
     struct fixture merged = {.directory = at};
     if (f->write) mkdir(at, 0777);
     struct ft_buffer config = {0};
-    bool good = !ft_read_all(&config, inside(f, "config.json"), 1 << 20, &error) &&
-                !ft_write_file(inside(&merged, "config.json"), config.data, config.size, FT_OUTPUT_NOSYNC, &error) &&
-                !ft_model_save(exec, adapted, &save, inside(&merged, "model.safetensors"), NULL, &error) &&
-                !ft_model_open(&model, at, &error);
+    bool good =
+        !ft_read_all(&config, inside(f, "config.json"), 1 << 20, &error) &&
+        !ft_write_file(inside(&merged, "config.json"), config.data, config.size, FT_OUTPUT_NOSYNC, &error) &&
+        !ft_model_save(exec, adapted, &save, inside(&merged, "model.safetensors"), NULL, &error) &&
+        !ft_model_open(&model, at, &error);
     snprintf(name, sizeof name, "%s, merged", f->name);
     if (ok(good, "%s: opens%s", name, error.message)) test_logits(name, model, exec, e, loss, NULL);
     ft_buffer_release(&config);
@@ -238,7 +242,8 @@ static void write_trained(const struct fixture *f, struct ft_exec *exec, const s
                !ft_session_step(session, &batch, (float)(1 / e->weight_sum), &sum, &error);
         ft_session_end_step(session);
         for (size_t i = 0; i < count; i++)
-            for (size_t j = 0; j < trained[i]->elements; j++) trained[i]->value[j] -= 0.3f * trained[i]->grad[j];
+            for (size_t j = 0; j < trained[i]->elements; j++)
+                trained[i]->value[j] -= 0.3f * trained[i]->grad[j];
     }
     size_t vocab = good ? ft_model_config(model)->vocab : 1;
     float loss[TOKENS_MAX] = {0}, *logits = calloc(TOKENS_MAX * vocab, sizeof *logits);
@@ -246,8 +251,8 @@ static void write_trained(const struct fixture *f, struct ft_exec *exec, const s
     struct ft_tensor_out out = {
         .name = "logits", .dtype = FT_F32, .rank = 2, .shape = {e->tokens, vocab}, .data = logits};
     good = good && !ft_lora_save(model, inside(f, "trained"), "base", NULL, FT_OUTPUT_NOSYNC, NULL, &error) &&
-           !ft_safetensors_write(inside(f, "trained/logits.safetensors"), &out, 1, NULL, NULL, FT_OUTPUT_NOSYNC, NULL,
-                                 &error);
+           !ft_safetensors_write(inside(f, "trained/logits.safetensors"), &out, 1, NULL, NULL,
+                                 FT_OUTPUT_NOSYNC, NULL, &error);
     ok(good, "%s: an adapter is trained and saved%s", f->name, error.message);
     free(logits);
     ft_session_free(session);
@@ -298,10 +303,11 @@ static void test_case(const char *name, const char *given, struct ft_exec *exec)
 
 int main(int argc, char **argv) {
     static const char *const cases[] = {
-        "gpt2",        "llama",        "llama-tied",  "llama-bias", "gpt2-lora",       "llama-lora",   "llama-lora-up",
-        "qwen2",       "qwen3",        "mistral",     "phi3",       "olmo2",           "gemma",        "gemma2",
-        "gemma3_text", "granite",      "gpt_neox",    "gpt_neox-serial", "smollm3",      "rope-linear", "rope-dynamic", "rope-llama3",   "rope-yarn",
-        "rope-yarn-scale", "rope-longrope"};
+        "gpt2",         "llama",         "llama-tied",      "llama-bias",      "gpt2-lora",
+        "llama-lora",   "llama-lora-up", "qwen2",           "qwen3",           "mistral",
+        "phi3",         "olmo2",         "gemma",           "gemma2",          "gemma3_text",
+        "granite",      "gpt_neox",      "gpt_neox-serial", "smollm3",         "rope-linear",
+        "rope-dynamic", "rope-llama3",   "rope-yarn",       "rope-yarn-scale", "rope-longrope"};
     struct ft_exec *exec;
     struct ft_error error;
     if (!ok(ft_exec_new(&exec, 2, &error) == FT_OK, "kernels")) return tap_done();
