@@ -22,7 +22,7 @@ struct options {
     const char *model, *train, *valid, *recipe, *init, *output;
     struct ft_option_list set;
     size_t threads, micro_batch, until;
-    bool resume, force, plan, quiet, json;
+    bool resume, force, recompute, plan, quiet, json;
 };
 
 /* Everything that lives as long as the program works. */
@@ -157,6 +157,7 @@ static struct ft_trainer_spec trainer_spec(const struct work *w) {
         .train_name = ft_path_shown(w->train_path.data),
         .valid_name = w->has_valid ? ft_path_shown(w->valid_path.data) : NULL,
         .micro_rows = w->options.micro_batch,
+        .recompute = w->options.recompute,
     };
 }
 
@@ -393,6 +394,7 @@ int main(int argc, char **argv) {
         {0, "until", FT_OPTION_SIZE, &o->until, "STEP", "stop after this step, with a checkpoint", 1, 0},
         {0, "threads", FT_OPTION_SIZE, &o->threads, "N", "threads (default: all processors)", 1, FT_POOL_MAX},
         {0, "micro-batch", FT_OPTION_SIZE, &o->micro_batch, "N", "rows computed at a time (default: some 2048 tokens)", 1, 0},
+        {0, "recompute", FT_OPTION_FLAG, &o->recompute, NULL, "less memory, more work: gradient checkpointing", 0, 0},
         {0, "plan", FT_OPTION_FLAG, &o->plan, NULL, "say what it would take, and stop", 0, 0},
         {0, "json", FT_OPTION_FLAG, &o->json, NULL, "plan or summary as JSON on standard output", 0, 0},
         {'q', "quiet", FT_OPTION_FLAG, &o->quiet, NULL, "no words but errors", 0, 0},

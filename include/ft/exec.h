@@ -23,6 +23,8 @@ void ft_exec_free(struct ft_exec *exec);
 
 enum ft_isa ft_exec_isa(const struct ft_exec *exec);
 unsigned ft_exec_threads(const struct ft_exec *exec);
+/* Bytes of scratch that products use, of which the largest has so many numbers in its second factor. */
+size_t ft_exec_size(const struct ft_exec *exec, size_t largest);
 struct ft_pool *ft_exec_pool(const struct ft_exec *exec);
 
 #endif

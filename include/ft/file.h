@@ -24,6 +24,9 @@ struct ft_map {
 enum ft_status ft_map_open(struct ft_map *map, const char *path, struct ft_error *error);
 void ft_map_close(struct ft_map *map); /* a zero map is fine */
 
+/* Pages that lie wholly in a part of a map need not stay in memory; they are read again when looked at. */
+void ft_map_forget(const void *data, size_t size);
+
 /* Appends the whole of `path` (file, pipe or "-") to buffer; more than `max` bytes is FT_LIMIT. zstd data are
  * not unpacked. */
 enum ft_status ft_read_all(struct ft_buffer *buffer, const char *path, size_t max, struct ft_error *error);

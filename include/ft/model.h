@@ -76,6 +76,8 @@ struct ft_module *ft_model_modules(const struct ft_model *model, size_t *count);
 
 /* Every parameter becomes trained: binary32 masters (widened) and zeroed gradients, all memory at once. */
 enum ft_status ft_model_train_full(struct ft_model *model, struct ft_error *error);
+/* A trained parameter's weights as loaded leave memory; they are read again from the file when looked at. */
+void ft_model_forget(const struct ft_model *model, const struct ft_parameter *parameter);
 /* Bytes that it takes: masters and gradients. */
 size_t ft_model_train_full_size(const struct ft_model *model);
 

@@ -12,11 +12,12 @@
 #include <stdio.h>
 
 struct ft_plan {
-    size_t weights;     /* the model's files, mapped, as they are */
+    size_t weights;     /* frozen ones: the model's files, mapped, as they are */
     size_t trained;     /* binary32 masters and gradients of what is trained */
     size_t moments;     /* AdamW's two */
     size_t activations, workspace, head, embedding; /* the session's */
-    size_t data;        /* token streams, packed micro-batches */
+    size_t data;        /* token streams, packed steps */
+    size_t program;     /* the program, its libraries, scratch of its kernels */
     size_t total;
     size_t parameters, trainable; /* counts */
     uint64_t rows, supervised, per_epoch, steps;
@@ -24,6 +25,9 @@ struct ft_plan {
     double rate;        /* measured: operations a second of a large product on all threads; 0: not measured */
     double seconds;     /* flops / (rate * FT_PLAN_SHARE) */
 };
+
+/* What the program takes before it has read anything; measured. */
+#define FT_PLAN_PROGRAM ((size_t)5 << 20)
 
 /* The share of the product's rate that whole steps of small models reach. An estimate, not a promise. */
 #define FT_PLAN_SHARE 0.6

@@ -29,6 +29,7 @@ struct ft_trainer_spec {
     const struct ft_ftok_set *train, *valid; /* valid NULL: no validation */
     const char *train_name, *valid_name;     /* in messages */
     size_t micro_rows;                       /* rows of a micro-batch; 0: by FT_MICRO_TOKENS */
+    bool recompute;                          /* struct ft_session_limits */
 };
 
 struct ft_trainer;

@@ -58,6 +58,12 @@ void ft_map_close(struct ft_map *map) {
     *map = (struct ft_map){0};
 }
 
+void ft_map_forget(const void *data, size_t size) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)data + page - 1) / page * page, end = ((uintptr_t)data + size) / page * page;
+    if (begin < end) (void)madvise((void *)begin, end - begin, MADV_DONTNEED); /* of a file: nothing is lost */
+}
+
 enum ft_status ft_read_all(struct ft_buffer *buffer, const char *path, size_t max, struct ft_error *error) {
     bool standard = strcmp(path, "-") == 0;
     int fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);

@@ -50,4 +50,8 @@ void ft_exec_free(struct ft_exec *exec) {
 
 enum ft_isa ft_exec_isa(const struct ft_exec *exec) { return exec->isa; }
 unsigned ft_exec_threads(const struct ft_exec *exec) { return ft_pool_threads(exec->pool); }
+size_t ft_exec_size(const struct ft_exec *exec, size_t largest) {
+    size_t packed = largest < FT_GEMM_SHARED ? largest : FT_GEMM_SHARED;
+    return (packed + ft_exec_threads(exec) * exec->scratch_each) * sizeof(float);
+}
 struct ft_pool *ft_exec_pool(const struct ft_exec *exec) { return exec->pool; }

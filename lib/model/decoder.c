@@ -79,7 +79,8 @@ static void lay(struct ft_decoder *decoder, struct ft_layout *layout) {
     const struct ft_model *model = decoder->model;
     const struct ft_decoder_limits *limits = &decoder->limits;
     size_t T = limits->feed, P = limits->sequences, C = model->config.hidden;
-    ft_pass_lay_activations(layout, model, 0, T, P, false, &decoder->layer);
+    decoder->layer.x = ft_layout_floats(layout, T, C);
+    ft_pass_lay_activations(layout, model, FT_ANY_LAYER, T, P, false, &decoder->layer);
     ft_pass_lay_workspace(layout, decoder->pass.exec, model, T, P, limits->length, 0, false,
                           &decoder->pass.work);
     ft_pass_lay_rotary(layout, model, limits->length, decoder->pass.rotary);

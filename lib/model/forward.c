@@ -164,7 +164,7 @@ const float *ft_pass_selected(const struct ft_pass *pass, size_t l, const float 
 }
 
 /* y = x + (h W^T through the norm and times the scale that some families have there). `out` keeps h W^T for
- * that norm's backward pass. */
+ * that norm's backward pass; with y NULL nothing else is wanted. */
 static void add_branch(const struct ft_pass *pass, struct ft_slice slice, const struct ft_norm_weights *post,
                        size_t R, const float *h, const float *u, float *out, float *rstd, const float *x,
                        float *y) {
@@ -176,6 +176,7 @@ static void add_branch(const struct ft_pass *pass, struct ft_slice slice, const 
     }
     ft_linear_forward(pass->exec, slice, R, h, u, NULL, post->weight ? out : branch);
     if (post->weight) ft_norm_forward(pass, post, R, out, branch, NULL, rstd);
+    if (!y) return;
     if (pass->model->config.residual_scale != 1)
         ft_scale(pass->exec, n, pass->model->config.residual_scale, branch);
     memcpy(y, x, n * sizeof *y);
@@ -196,10 +197,13 @@ static void feed_forward(const struct ft_pass *pass, size_t l, size_t R, struct 
         ft_linear_forward(pass->exec, layer->gate, R, n, project(pass, layer->gate, R, n, a->u[FT_U_GATE]),
                           NULL, a->gate);
     ft_linear_forward(pass->exec, layer->up, R, n, project_up(pass, layer, R, a), NULL, a->up);
+    bool needs_down = y || layer->post_mlp_norm.weight;
+    if (!needs_down && !ft_module_adapted(layer->down.module)) return;
     activate(pass, R, a);
     const float *u = project(pass, layer->down, R, pass->work.h, a->u[FT_U_DOWN]);
-    add_branch(pass, layer->down, &layer->post_mlp_norm, R, pass->work.h, u, a->down, a->down_rstd, a->x_mid,
-               y);
+    if (needs_down)
+        add_branch(pass, layer->down, &layer->post_mlp_norm, R, pass->work.h, u, a->down, a->down_rstd, a->x_mid,
+                   y);
 }
 
 void ft_pass_layer_forward(const struct ft_pass *pass, size_t l, struct ft_activations *a, float *y) {

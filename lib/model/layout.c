@@ -22,21 +22,31 @@ static size_t rank_of(struct ft_slice slice) {
     return slice.module && slice.module->lora_a ? slice.module->rank : 0;
 }
 
-static float *lay_projection(struct ft_layout *layout, struct ft_slice slice, size_t rows) {
-    return rank_of(slice) ? ft_layout_floats(layout, rows, rank_of(slice)) : NULL;
+static struct ft_slice projected(const struct ft_layer *layer, enum ft_projection u) {
+    const struct ft_slice slices[FT_U_COUNT] = {
+        [FT_U_Q] = layer->q,       [FT_U_K] = layer->k,   [FT_U_V] = layer->v,       [FT_U_O] = layer->o,
+        [FT_U_GATE] = layer->gate, [FT_U_UP] = layer->up, [FT_U_DOWN] = layer->down,
+    };
+    return u <= FT_U_V && layer->qkv.module ? layer->qkv : slices[u];
 }
 
-/* q, k and v of one fused module share one u; so do gate and up. */
-static void lay_projections(struct ft_layout *layout, const struct ft_layer *layer, size_t T, size_t R,
+/* u of layer l's adapted modules, or of those that are adapted in any layer. q, k and v of one fused module share one; so
+ * do gate and up. */
+static void lay_projections(struct ft_layout *layout, const struct ft_model *model, size_t l, size_t T, size_t R,
                             float **u) {
-    bool fused = layer->q.module == layer->k.module, fused_mlp = layer->gate.module == layer->up.module;
-    u[FT_U_K] = lay_projection(layout, layer->qkv.module ? layer->qkv : layer->k, T);
-    u[FT_U_Q] = fused ? u[FT_U_K] : lay_projection(layout, layer->q, R);
-    u[FT_U_V] = fused ? u[FT_U_K] : lay_projection(layout, layer->v, T);
-    u[FT_U_O] = lay_projection(layout, layer->o, R);
-    u[FT_U_GATE] = lay_projection(layout, layer->gate, R);
-    u[FT_U_UP] = fused_mlp ? u[FT_U_GATE] : lay_projection(layout, layer->up, R);
-    u[FT_U_DOWN] = lay_projection(layout, layer->down, R);
+    const struct ft_layer *first = &model->layers[0];
+    bool fused = first->q.module == first->k.module, fused_mlp = first->gate.module == first->up.module;
+    for (enum ft_projection p = 0; p < FT_U_COUNT; p++) {
+        if ((fused && (p == FT_U_K || p == FT_U_V)) || (fused_mlp && p == FT_U_UP)) continue;
+        size_t rank = 0, rows = p == FT_U_K || p == FT_U_V || (fused && p == FT_U_Q) ? T : R;
+        for (size_t i = 0; i < model->config.layers; i++) {
+            size_t here = rank_of(projected(&model->layers[i], p));
+            if ((l == i || l == FT_ANY_LAYER) && here > rank) rank = here;
+        }
+        u[p] = rank ? ft_layout_floats(layout, rows, rank) : NULL;
+    }
+    if (fused) u[FT_U_K] = u[FT_U_V] = u[FT_U_Q];
+    if (fused_mlp) u[FT_U_UP] = u[FT_U_GATE];
 }
 
 /* Numbers that a norm over `width` of each of R rows keeps; 0 without such a norm. */
@@ -63,7 +73,6 @@ void ft_pass_lay_activations(struct ft_layout *layout, const struct ft_model *mo
     size_t R = l + 1 == config->layers ? P : T, q = config->heads * config->head_dim,
            kv = config->kv_heads * config->head_dim;
     bool mean = config->norm == FT_LAYERNORM;
-    a->x = ft_layout_floats(layout, T, config->hidden);
     a->mean1 = mean ? ft_layout_floats(layout, T, 1) : NULL;
     a->rstd1 = ft_layout_floats(layout, T, 1);
     a->q = ft_layout_floats(layout, R, q);
@@ -77,8 +86,8 @@ void ft_pass_lay_activations(struct ft_layout *layout, const struct ft_model *mo
     a->rstd2 = ft_layout_floats(layout, R, 1);
     a->gate = config->gated ? ft_layout_floats(layout, R, config->ffn) : NULL;
     a->up = ft_layout_floats(layout, R, config->ffn);
-    lay_norms(layout, &model->layers[l], T, R, q, kv, config->hidden, a);
-    lay_projections(layout, &model->layers[l], T, R, a->u);
+    lay_norms(layout, &model->layers[l == FT_ANY_LAYER ? 0 : l], T, R, q, kv, config->hidden, a);
+    lay_projections(layout, model, l, T, R, a->u);
 }
 
 static size_t highest_rank(const struct ft_model *model) {

@@ -369,6 +369,11 @@ size_t ft_model_train_full_size(const struct ft_model *model) {
                                                                                               : SIZE_MAX;
 }
 
+void ft_model_forget(const struct ft_model *model, const struct ft_parameter *parameter) {
+    if (model->file && parameter->trained && parameter->data != parameter->value)
+        ft_map_forget(parameter->data, parameter->elements * ft_dtype_size(parameter->dtype));
+}
+
 enum ft_status ft_model_train_full(struct ft_model *model, struct ft_error *error) {
     assert(!model->trained && !model->adapter);
     size_t masters, gradients;
@@ -387,6 +392,7 @@ enum ft_status ft_model_train_full(struct ft_model *model, struct ft_error *erro
         parameter->grad = ft_arena_take(&model->gradients, parameter->elements, sizeof(float));
         assert(parameter->grad);
         parameter->trained = true;
+        ft_model_forget(model, parameter);
     }
     model->trained = model->parameters;
     model->trained_count = model->count;

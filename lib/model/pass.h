@@ -106,7 +106,9 @@ struct ft_shared_keys {
     size_t first, count;
 };
 
-/* Layer l's activations for up to T and P rows; backward: with what only a backward pass needs. */
+/* Layer l's activations but for x, for up to T and P rows, or, with FT_ANY_LAYER, those that all layers can use in turn;
+ * backward: with what only a backward pass needs. */
+#define FT_ANY_LAYER SIZE_MAX
 void ft_pass_lay_activations(struct ft_layout *layout, const struct ft_model *model, size_t l, size_t T,
                              size_t P, bool backward, struct ft_activations *activations);
 /* longest: keys of a document at most. key_rows: see struct ft_workspace. */
@@ -124,7 +126,8 @@ void ft_pass_lay_rotary(struct ft_layout *layout, const struct ft_model *model, 
 /* x [T, C] = embeddings of ids (+ positions). */
 void ft_pass_embed(const struct ft_pass *pass, float *x);
 
-/* From activations->x to y, [R, C]. y may be activations->x when there is no backward pass. */
+/* From activations->x to y, [R, C]. y may be activations->x when there is no backward pass. With y NULL everything
+ * else is computed: for a backward pass whose forward pass kept activations->x alone. */
 void ft_pass_layer_forward(const struct ft_pass *pass, size_t l, struct ft_activations *activations,
                            float *y);
 

@@ -61,16 +61,20 @@ static bool backward_reaches(const struct ft_session *session, size_t l) {
     return session->lowest < ft_model_point(l + 1, FT_POINT_NORM1);
 }
 
-/* Activations of T rows, P of them selected, in every layer; returns them (NULL while adding up). */
+/* Activations of T rows, P of them selected, in every layer; returns them (NULL while adding up). Layers that no backward
+ * pass reaches use one set in turn; so do all with `recompute`, but for the inputs of those that it does reach. */
 static struct ft_activations *lay_layers(const struct ft_session *session, struct ft_layout *layout, size_t T, size_t P) {
     struct ft_activations shared = {0};
     size_t layers = session->model->config.layers;
+    bool recompute = session->limits.recompute;
     struct ft_activations *all = ft_layout_take(layout, layers, sizeof *all);
-    if (!backward_reaches(session, 0))
-        ft_pass_lay_activations(layout, session->model, 0, T, P, false, &shared);
+    if (!backward_reaches(session, 0)) shared.x = ft_layout_floats(layout, T, session->model->config.hidden);
+    if (recompute || !backward_reaches(session, 0))
+        ft_pass_lay_activations(layout, session->model, FT_ANY_LAYER, T, P, recompute, &shared);
     for (size_t l = 0; l < layers; l++) {
         struct ft_activations kept = shared;
-        if (backward_reaches(session, l))
+        if (backward_reaches(session, l)) kept.x = ft_layout_floats(layout, T, session->model->config.hidden);
+        if (backward_reaches(session, l) && !recompute)
             ft_pass_lay_activations(layout, session->model, l, T, P, true, &kept);
         if (all) all[l] = kept;
     }
@@ -93,13 +97,15 @@ static void lay_prompts(struct ft_session *session, struct ft_layout *layout) {
     session->prompt_keys = ft_layout_take(layout, layers, sizeof *session->prompt_keys);
     session->prompt_gradient = ft_layout_take(layout, layers, sizeof *session->prompt_gradient);
     for (size_t l = 0; l < layers; l++) {
-        bool reached = backward_reaches(session, l);
-        struct ft_cache_layer more = lay_keys(session, layout);
+        bool own = backward_reaches(session, l) && !session->limits.recompute;
+        struct ft_cache_layer keys = {0}, gradient = {0};
+        if (!own) keys = lay_keys(session, layout);
+        if (backward_reaches(session, l)) gradient = lay_keys(session, layout);
         if (!session->prompt_layers) continue;
         struct ft_activations *a = &session->prompt_layers[l];
-        session->prompt_gradient[l] = more;
-        if (!reached) a->k = more.k, a->v = more.v;
+        if (!own) a->k = keys.k, a->v = keys.v;
         session->prompt_keys[l] = (struct ft_cache_layer){a->k, a->v};
+        session->prompt_gradient[l] = gradient;
     }
     session->prompt_ids = ft_layout_take(layout, rows, sizeof *session->prompt_ids);
     session->prompt_position = ft_layout_take(layout, rows, sizeof *session->prompt_position);
@@ -577,8 +583,11 @@ static size_t final_point(const struct ft_session *session) {
 }
 
 static void backward_layers(struct ft_session *session, const struct ft_pass *pass, struct ft_activations *layers) {
-    for (size_t l = session->model->config.layers; l-- > 0 && backward_reaches(session, l);)
+    size_t count = session->model->config.layers;
+    for (size_t l = count; l-- > 0 && backward_reaches(session, l);) {
+        if (session->limits.recompute && l + 1 < count) ft_pass_layer_forward(pass, l, &layers[l], NULL);
         ft_pass_layer_backward(pass, l, session->lowest, &layers[l]);
+    }
     if (session->lowest == 0) embedding_backward(session, pass);
 }
 

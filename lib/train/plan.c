@@ -82,11 +82,25 @@ static void count_parameters(const struct ft_model *model, struct ft_plan *plan)
     struct ft_parameter *const *parameter = ft_model_parameters(model, &count);
     for (size_t i = 0; i < count; i++) {
         plan->parameters += parameter[i]->elements;
-        plan->weights += parameter[i]->elements * ft_dtype_size(parameter[i]->dtype);
+        if (!parameter[i]->trained) plan->weights += parameter[i]->elements * ft_dtype_size(parameter[i]->dtype);
+        if (!parameter[i]->trained && parameter[i]->value) plan->weights += parameter[i]->elements * sizeof(float);
     }
     parameter = ft_model_trained(model, &count);
     for (size_t i = 0; i < count; i++) plan->trainable += parameter[i]->elements;
     plan->trained = 2 * plan->trainable * sizeof(float);
+}
+
+/* Numbers in the largest matrix that a product packs: weights, or inputs of a linear map for the gradient of its
+ * weights. */
+static size_t largest_factor(const struct ft_model *model, size_t rows) {
+    size_t count, most = 0;
+    struct ft_parameter *const *parameter = ft_model_parameters(model, &count);
+    for (size_t i = 0; i < count; i++)
+        if (parameter[i]->elements > most) most = parameter[i]->elements;
+    const struct ft_module *module = ft_model_modules(model, &count);
+    for (size_t i = 0; i < count; i++)
+        if (rows * module[i].in > most) most = rows * module[i].in; /* both fit into memory, more than once */
+    return most;
 }
 
 enum ft_status ft_plan_make(struct ft_plan *plan, const struct ft_trainer_spec *spec, struct ft_error *error) {
@@ -104,7 +118,8 @@ enum ft_status ft_plan_make(struct ft_plan *plan, const struct ft_trainer_spec *
     plan->head = session.head;
     plan->embedding = session.embedding;
     plan->data += set_bytes(spec->train) + set_bytes(spec->valid);
-    plan->total = plan->weights + plan->trained + plan->moments + session.total + plan->data;
+    plan->program = ft_exec_size(spec->exec, largest_factor(spec->model, limits.tokens)) + FT_PLAN_PROGRAM;
+    plan->total = plan->weights + plan->trained + plan->moments + session.total + plan->data + plan->program;
     plan->flops = run_flops(spec, plan);
     status = measure(spec->exec, &plan->rate, error);
     if (!status) plan->seconds = plan->flops / (plan->rate * FT_PLAN_SHARE);
@@ -127,6 +142,7 @@ static enum ft_status print_json(const struct ft_plan *plan, FILE *out, struct f
     ft_json_set_u64(&json, bytes, "head", plan->head);
     ft_json_set_u64(&json, bytes, "embedding", plan->embedding);
     ft_json_set_u64(&json, bytes, "data", plan->data);
+    ft_json_set_u64(&json, bytes, "program", plan->program);
     ft_json_set_u64(&json, bytes, "total", plan->total);
     ft_json_set_u64(&json, json.root, "parameters", plan->parameters);
     ft_json_set_u64(&json, json.root, "trainable", plan->trainable);
@@ -152,7 +168,7 @@ static void print_row(FILE *out, const char *name, size_t bytes, const char *wha
 enum ft_status ft_plan_print(const struct ft_plan *plan, bool json, FILE *out, struct ft_error *error) {
     if (json) return print_json(plan, out, error);
     fprintf(out, "memory\n");
-    print_row(out, "weights", plan->weights, "the model's, as stored");
+    print_row(out, "weights", plan->weights, "frozen ones, as stored");
     print_row(out, "trained", plan->trained, "binary32 masters and gradients");
     print_row(out, "moments", plan->moments, "AdamW's m and v");
     print_row(out, "activations", plan->activations, "of one micro-batch");
@@ -160,6 +176,7 @@ enum ft_status ft_plan_print(const struct ft_plan *plan, bool json, FILE *out, s
     print_row(out, "head", plan->head, "logits of a chunk of rows");
     print_row(out, "embedding", plan->embedding, "gradient of a tied table");
     print_row(out, "data", plan->data, "token streams and packed rows");
+    print_row(out, "program", plan->program, "itself, and scratch of its threads");
     print_row(out, "total", plan->total, "");
     fprintf(out, "work\n  %zu of %zu parameters trained\n", plan->trainable, plan->parameters);
     fprintf(out, "  %" PRIu64 " rows, %" PRIu64 " tokens to learn; %" PRIu64 " steps, %" PRIu64 " an epoch\n",

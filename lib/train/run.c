@@ -441,6 +441,7 @@ bool ft_run_moved(const struct ft_run *run, uint64_t *moved, uint64_t *of) {
             if (!p->data || recipe->init == FT_INIT_RANDOM) return false;
             enum ft_dtype to = recipe->save_dtype == FT_SAVE_AS_LOADED ? p->dtype : stored[recipe->save_dtype];
             *moved += differing(p->data, p->dtype, p->value, to, p->elements);
+            ft_model_forget(run->model, p);
         }
         *of += p->elements;
     }

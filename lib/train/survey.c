@@ -109,7 +109,8 @@ static enum ft_status see_validation(struct survey *s, struct ft_error *error) {
 enum ft_status ft_survey(const struct ft_trainer_spec *spec, struct ft_session_limits *limits, struct ft_error *error) {
     struct survey s = {.spec = spec, .limits = limits};
     size_t batch = (size_t)spec->recipe->batch < spec->train->rows ? (size_t)spec->recipe->batch : spec->train->rows;
-    *limits = (struct ft_session_limits){.train = true, .longest = spec->train->longest, .step_documents = batch};
+    *limits = (struct ft_session_limits){.train = true, .longest = spec->train->longest, .step_documents = batch,
+                                          .recompute = spec->recompute};
     if (spec->valid) raise_to(&limits->longest, spec->valid->longest);
     enum ft_status status = ft_prefixes_init(&s.prefixes, batch, error);
     if (!status) status = ft_alloc(&s.prompt, batch, sizeof *s.prompt, error);

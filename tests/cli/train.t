@@ -32,6 +32,37 @@ ok "the plan is JSON" sh -c "$train $long --plan --json | grep -q '\"total\"'"
 ok "a split's directory gives both streams" sh -c "mkdir split && cp train.ftok valid.ftok split/ &&
     $train -m llama --init random -t split -s steps=2 -o of-split && grep -q eval_loss of-split/metrics.jsonl"
 
+# --- memory -------------------------------------------------------------------------------------------------
+# A model large enough that the plan's figures and not the program's own pages decide.
+mkdir large
+sed 's/"hidden_size": 40/"hidden_size": 256/; s/"intermediate_size": 72/"intermediate_size": 768/; s/: 53/: 6000/; s/: 48/: 256/
+     s/"num_hidden_layers": 2/"num_hidden_layers": 4/; s/"head_dim": 12/"head_dim": 64/' llama/config.json >large/config.json
+cp llama/tokenizer.json large/
+"$make_ftok" large.ftok large/tokenizer.json 6000 24 120 160 1
+"$make_ftok" shared.ftok large/tokenizer.json 6000 24 20 40 1 200
+# planned OPTION...: what the plan says of a run of two steps, in percent of what it takes
+planned() {
+    plan=$($train "$@" -s steps=2 -s batch=12 --plan --json | sed -n 's/.*"total":[ \t]*\([0-9]*\).*/\1/p')
+    peak=$("$build/tests/helper/peak-rss" $train "$@" -s steps=2 -s batch=12 -s save.state=false -o "$tmp/planned" --force) || return
+    percent=$((plan * 100 / (peak * 1024)))
+    if [ $percent -ge 97 ] && [ $percent -le 103 ]; then echo within; else echo "$percent % ($plan of $peak KiB)"; fi
+}
+$train -m large --init random -t large.ftok -s steps=1 -s batch=1 -s save.dtype=bf16 -o large-base
+case $build in
+*san*) ;; # sanitizers have memory of their own
+*)
+    is "the plan is within 3 % of the peak: in full" "$(planned -m large --init random -t large.ftok)" within
+    is "in full, from bf16" "$(planned -m large-base -t large.ftok -s method=full)" within
+    is "by LoRA" "$(planned -m large-base -t large.ftok)" within
+    is "by LoRA, computed again" "$(planned -m large-base -t large.ftok --recompute)" within
+    is "by LoRA, sharing a prompt" "$(planned -m large-base -t shared.ftok)" within ;;
+esac
+for how in "" --recompute "--recompute --micro-batch 5 --threads 1"; do
+    $train -m large-base -t shared.ftok -s steps=2 -s batch=12 $how -o again-$(echo $how | tr -cd 'a-z0-9')
+done
+ok "computing layers again gives the same run" same again- again-recompute
+ok "with other micro-batches, too" same again- again-recomputemicrobatch5threads1
+
 # --- stopping and going on ----------------------------------------------------------------------------------
 ok "stop after 7 steps" $train $long --until 7 -o parts
 refuses "an unfinished run is not run over" "unfinished.*--resume" $train $long -o parts

@@ -190,7 +190,8 @@ static void test_steps(size_t g) {
             struct ft_exec *exec;
             struct ft_session *session = NULL;
             struct ft_session_limits limits = {.tokens = n == 3 ? 96 : TOKENS_MAX, .documents = DOCUMENTS, .longest = 40,
-                                               .prompts = n == 2 ? 33 : 0, .train = true};
+                                               .prompts = n == 2 ? 33 : 0, .train = true,
+                                               .recompute = n == 1};
             struct ft_loss_sum sum = {0}, again = {0};
             if (!ft_isa_available((enum ft_isa)isa) || ft_exec_new_isa(&exec, n % 3 + 1, (enum ft_isa)isa, NULL))
                 continue;
