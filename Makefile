@@ -249,6 +249,7 @@ oracle: all $(ORACLE)/ready ## fixtures from PyTorch, transformers, PEFT and tok
 	$(ORACLE)/bin/python tests/oracle/architecture.py --root $(ORACLE)/large
 	$(B)/tests/unit/model_oracle $(ORACLE)/large $$(ls $(ORACLE)/large)
 	$(ORACLE)/bin/python tests/oracle/architecture.py --check $(ORACLE)/large
+	$(ORACLE)/bin/python tests/oracle/tokenizer_random.py
 	$(if $(SHARED),$(ORACLE)/bin/python tests/oracle/tokenizer.py --data $(SHARED)/data \
 	    $(wildcard $(SHARED)/tokenizers/*) $(SHARED)/models/stories260K)
 	$(MAKE) check

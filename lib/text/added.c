@@ -97,7 +97,10 @@ const struct ft_added_token *ft_added_find(const struct ft_added *added, uint32_
 }
 
 void ft_added_release(struct ft_added *added) {
-    for (size_t i = 0; i < added->count; i++) free(added->token[i].content);
+    for (size_t i = 0; i < added->count; i++) {
+        free(added->token[i].content);
+        free(added->token[i].normal);
+    }
     free(added->token);
     free(added->raw.node);
     free(added->normalized.node);
@@ -124,7 +127,7 @@ static uint32_t child_of(const struct ft_trie *trie, uint32_t node, uint8_t byte
     return child;
 }
 
-enum ft_status ft_added_enter(struct ft_trie *trie, const char *text, size_t length, uint32_t token, struct ft_error *error) {
+static enum ft_status enter(struct ft_trie *trie, const char *text, size_t length, uint32_t token, struct ft_error *error) {
     uint32_t at = 0;
     for (size_t i = 0; i < length; i++) {
         uint8_t byte = (uint8_t)text[i];
@@ -139,6 +142,17 @@ enum ft_status ft_added_enter(struct ft_trie *trie, const char *text, size_t len
     }
     if (at && trie->node[at].token == FT_TOKEN_NONE) trie->node[at].token = token;
     return FT_OK;
+}
+
+enum ft_status ft_added_enter(struct ft_added *added, size_t index, const char *text, size_t length, struct ft_error *error) {
+    struct ft_added_token *token = &added->token[index];
+    if (length != token->length || memcmp(text, token->content, length) != 0) {
+        enum ft_status status = ft_alloc(&token->normal, length + 1, 1, error);
+        if (status) return status;
+        memcpy(token->normal, text, length);
+        token->normal_length = length;
+    }
+    return enter(token->normalized ? &added->normalized : &added->raw, text, length, (uint32_t)index, error);
 }
 
 /* The longest token at `p`: its index and length, or FT_TOKEN_NONE. */

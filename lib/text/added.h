@@ -19,6 +19,8 @@ struct ft_json;
 struct ft_added_token {
     char *content;
     size_t length;
+    char *normal;         /* the normalized content of a normalized token, when that is another; decoders see it instead */
+    size_t normal_length;
     uint32_t id;
     bool single_word, lstrip, rstrip, normalized, special;
 };
@@ -45,8 +47,8 @@ struct ft_added {
 /* list: "added_tokens"; NULL or null is an empty list. Ids must be those of the same texts in the vocabulary, or follow on it. */
 enum ft_status ft_added_read(struct ft_added *added, const struct ft_vocab *vocab, const struct ft_json *json,
                              const struct cJSON *list, struct ft_error *error);
-/* Enters a token's text into one of the tries; a normalized token's text as normalized. */
-enum ft_status ft_added_enter(struct ft_trie *trie, const char *text, size_t length, uint32_t token, struct ft_error *error);
+/* Enters a token into its trie, by its content or, for a normalized token, by the content as normalized. */
+enum ft_status ft_added_enter(struct ft_added *added, size_t index, const char *text, size_t length, struct ft_error *error);
 /* The token with this id, or NULL. */
 const struct ft_added_token *ft_added_find(const struct ft_added *added, uint32_t id);
 void ft_added_release(struct ft_added *added);

@@ -10,9 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #define META "\xe2\x96\x81" /* U+2581, SentencePiece's space */
 
 enum { META_SIZE = 3, AFFIX_MAX = 64 };
@@ -46,8 +43,7 @@ static enum ft_status read_options(struct ft_bpe *bpe, const struct ft_json *jso
     if (dropout != 0)
         return ft_fail(error, FT_UNSUPPORTED, "%s: model.dropout is %g: the same text would give other ids each time; set it to null",
                        json->name, dropout);
-    if (unknown && (bpe->unknown = ft_vocab_find(bpe->vocab, unknown, strlen(unknown))) == FT_TOKEN_NONE)
-        return ft_json_fail(json, model, error, "the unk_token \"%s\" is not in the vocabulary", unknown);
+    if (unknown) bpe->unknown = ft_vocab_find(bpe->vocab, unknown, strlen(unknown));
     return FT_OK;
 }
 
@@ -192,40 +188,9 @@ void ft_bpe_release(struct ft_bpe *bpe) {
 
 /* --- encoding -------------------------------------------------------------------------------------------- */
 
-/* Words seen before, one cache line each, found by their hash; a newcomer takes the place over. */
-enum { CACHE_SLOTS = 1 << 15, CACHE_WORD = 30, CACHE_IDS = 8 };
-
-struct cache_slot {
-    uint8_t length, count; /* length 0: free */
-    char word[CACHE_WORD];
-    uint32_t id[CACHE_IDS];
-};
-
-struct ft_bpe_state {
-    struct cache_slot *cache;
-    struct ft_bpe_queue queue;
-    struct ft_buffer text; /* a word in byte characters */
-};
-
-enum ft_status ft_bpe_state_new(struct ft_bpe_state **out, const struct ft_bpe *bpe, struct ft_error *error) {
-    (void)bpe;
-    struct ft_bpe_state *state;
-    enum ft_status status = ft_alloc(&state, 1, sizeof *state, error);
-    if (status) return status;
-    if ((status = ft_alloc(&state->cache, CACHE_SLOTS, sizeof *state->cache, error))) {
-        free(state);
-        return status;
-    }
-    *out = state;
-    return FT_OK;
-}
-
-void ft_bpe_state_free(struct ft_bpe_state *state) {
-    if (!state) return;
-    free(state->cache);
+void ft_bpe_state_release(struct ft_bpe_state *state) {
     ft_bpe_queue_release(&state->queue);
     ft_buffer_release(&state->text);
-    free(state);
 }
 
 /* A word on its way from text to symbols; ids are appended to a list that has room for them. */
@@ -318,9 +283,8 @@ static enum ft_status reserve(struct ft_ids *ids, size_t extra, struct ft_error 
                                  : ft_grow(&ids->id, &ids->capacity, need, sizeof *ids->id, SIZE_MAX / 8, "ids", error);
 }
 
-/* A word that the cache does not have. */
-static enum ft_status encode_word(const struct ft_bpe *bpe, struct ft_bpe_state *state, const char *word, size_t length,
-                                  struct ft_ids *ids, struct ft_error *error) {
+enum ft_status ft_bpe_encode(const struct ft_bpe *bpe, struct ft_bpe_state *state, const char *word, size_t length,
+                             struct ft_ids *ids, struct ft_error *error) {
     size_t affixes = (bpe->prefix ? strlen(bpe->prefix) : 0) + (bpe->suffix ? strlen(bpe->suffix) : 0);
     enum ft_status status = reserve(ids, 2 * length * (1 + affixes) + 1, error);
     if (status) return status;
@@ -346,47 +310,11 @@ static enum ft_status encode_word(const struct ft_bpe *bpe, struct ft_bpe_state 
     return status;
 }
 
-static enum ft_status encode_cached(const struct ft_bpe *bpe, struct ft_bpe_state *state, const char *word, size_t length,
-                                    struct ft_ids *ids, struct ft_error *error) {
-    if (length > CACHE_WORD) return encode_word(bpe, state, word, length, ids, error);
-    struct cache_slot *slot = &state->cache[XXH3_64bits(word, length) & (CACHE_SLOTS - 1)];
-    if (slot->length == length && memcmp(slot->word, word, length) == 0) {
-        enum ft_status status = reserve(ids, CACHE_IDS, error);
-        if (status) return status;
-        memcpy(ids->id + ids->count, slot->id, sizeof slot->id);
-        ids->count += slot->count;
-        return FT_OK;
-    }
-    size_t before = ids->count;
-    enum ft_status status = encode_word(bpe, state, word, length, ids, error);
-    size_t count = ids->count - before;
-    if (!status && count <= CACHE_IDS) {
-        slot->length = (uint8_t)length;
-        slot->count = (uint8_t)count;
-        memcpy(slot->word, word, length);
-        memcpy(slot->id, ids->id + before, count * sizeof *slot->id);
-    }
-    return status;
-}
-
-/* The end of the part that begins at p: before the first U+2581 behind another character. */
-static const char *meta_end(const char *p, const char *end) {
+const char *ft_bpe_part_end(const char *p, const char *end) {
     while (end - p >= META_SIZE && memcmp(p, META, META_SIZE) == 0) p += META_SIZE;
     while (p < end && (p = memchr(p, META[0], (size_t)(end - p)))) {
         if (end - p >= META_SIZE && memcmp(p, META, META_SIZE) == 0) return p;
         p++;
     }
     return end;
-}
-
-enum ft_status ft_bpe_encode(const struct ft_bpe *bpe, struct ft_bpe_state *state, const char *word, size_t length,
-                             struct ft_ids *ids, struct ft_error *error) {
-    if (!bpe->cut_at_meta) return encode_cached(bpe, state, word, length, ids, error);
-    enum ft_status status = FT_OK;
-    for (const char *p = word, *end = word + length; p < end && !status;) {
-        const char *stop = meta_end(p, end);
-        status = encode_cached(bpe, state, p, (size_t)(stop - p), ids, error);
-        p = stop;
-    }
-    return status;
 }

@@ -39,13 +39,34 @@ enum ft_status ft_bpe_read(struct ft_bpe *bpe, const struct ft_vocab *vocab, boo
                            const struct cJSON *model, struct ft_scan *merges, struct ft_error *error);
 void ft_bpe_release(struct ft_bpe *bpe);
 
-/* One thread's cache and scratch. */
-struct ft_bpe_state;
-enum ft_status ft_bpe_state_new(struct ft_bpe_state **state, const struct ft_bpe *bpe, struct ft_error *error);
-void ft_bpe_state_free(struct ft_bpe_state *state);
+/* One thread's scratch; zero-initialise. */
+struct ft_bpe_state {
+    struct ft_bpe_queue {
+        uint32_t *head;            /* [ranks]: first entry of the rank's list */
+        uint64_t *level[3];        /* bit r of level 0: rank r has entries; bit i of level l + 1: word i of level l is not 0 */
+        size_t words[3];
+        struct ft_bpe_entry {
+            uint32_t position, next;
+        } *entry;                  /* entries in use are [0, entries) */
+        size_t entries, entry_capacity;
+        uint32_t *next, *previous; /* symbols as a linked list, by position */
+        uint32_t *rank;            /* of the pair that starts at a position */
+        uint32_t *work;            /* positions taken out of the lists, frame upon frame */
+        struct ft_bpe_frame {
+            uint32_t rank;
+            size_t at, end;        /* work[at..end) is still to do */
+        } *frame;
+        size_t capacity;           /* symbols that all this is made for */
+    } queue;                       /* of long words */
+    struct ft_buffer text;         /* a word in byte characters */
+};
+void ft_bpe_state_release(struct ft_bpe_state *state);
 
 /* Appends the ids of a word (valid UTF-8 unless `bytes`). */
 enum ft_status ft_bpe_encode(const struct ft_bpe *bpe, struct ft_bpe_state *state, const char *word, size_t length,
                              struct ft_ids *ids, struct ft_error *error);
+
+/* With cut_at_meta: the end of the part that begins at p, before the first U+2581 behind another character. */
+const char *ft_bpe_part_end(const char *p, const char *end);
 
 #endif

@@ -22,24 +22,6 @@ static inline const struct ft_bpe_merge *ft_bpe_find(const struct ft_bpe *bpe, u
     return merge->left == FT_TOKEN_NONE ? NULL : merge;
 }
 
-/* Scratch of the long way: positions by rank, and which ranks have any. */
-struct ft_bpe_queue {
-    uint32_t *head;            /* [ranks]: first entry of the rank's list */
-    uint64_t *level[3];        /* bit r of level 0: rank r has entries; bit i of level l + 1: word i of level l is not 0 */
-    size_t words[3];
-    struct ft_bpe_entry {
-        uint32_t position, next;
-    } *entry;                  /* entries in use are [0, entries) */
-    size_t entries, entry_capacity;
-    uint32_t *next, *previous; /* symbols as a linked list, by position */
-    uint32_t *rank;            /* of the pair that starts at a position */
-    uint32_t *work;            /* positions taken out of the lists, frame upon frame */
-    struct ft_bpe_frame {
-        uint32_t rank;
-        size_t at, end;        /* work[at..end) is still to do */
-    } *frame;
-    size_t capacity;           /* symbols that all this is made for */
-};
 void ft_bpe_queue_release(struct ft_bpe_queue *queue);
 
 /* Merges symbol[0..*count) in place. */

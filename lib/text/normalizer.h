@@ -6,6 +6,7 @@
 #ifndef FT_TEXT_NORMALIZER_H
 #define FT_TEXT_NORMALIZER_H
 
+#include "charsmap.h"
 #include "ft/memory.h"
 #include "pattern.h"
 
@@ -20,6 +21,11 @@ enum ft_normalize_type {
     FT_NORMALIZE_REPLACE,
     FT_NORMALIZE_PREPEND,
     FT_NORMALIZE_BYTE_LEVEL,
+    FT_NORMALIZE_NMT,
+    FT_NORMALIZE_PRECOMPILED,
+    FT_NORMALIZE_BERT_CLEAN,   /* BertNormalizer is up to four steps: this, */
+    FT_NORMALIZE_BERT_CHINESE, /* spaces around ideographs, */
+    FT_NORMALIZE_BERT_ACCENTS, /* behind an NFD, and LOWERCASE */
 };
 
 struct ft_normalizer_step {
@@ -27,6 +33,7 @@ struct ft_normalizer_step {
     struct ft_pattern pattern; /* REPLACE */
     char *content;             /* REPLACE, PREPEND */
     bool left, right;          /* STRIP */
+    struct ft_charsmap charsmap; /* PRECOMPILED */
 };
 
 struct ft_normalizer {
@@ -39,10 +46,16 @@ enum ft_status ft_normalizer_read(struct ft_normalizer *normalizer, const struct
                                   struct ft_error *error);
 void ft_normalizer_release(struct ft_normalizer *normalizer);
 
-/* Normalizes text[0..length): *out points into one of the two buffers, or at the text itself when nothing changes.
- * at_start false: the text goes on after other text, so PREPEND does nothing. */
-enum ft_status ft_normalize(const struct ft_normalizer *normalizer, struct ft_matcher *matcher, bool at_start, const char *text,
-                            size_t length, struct ft_buffer buffer[2], const char **out, size_t *out_length,
-                            struct ft_error *error);
+/* A text before and after. */
+struct ft_normalized {
+    const char *text;
+    size_t length;
+    bool at_start; /* before: the text does not go on after other text, so PREPEND does its work */
+    bool whole;    /* after: the text's beginning was not taken away, so that its first word is the first of all */
+};
+
+/* Normalizes in place: n->text then points into one of the two buffers, or stays when nothing changes. */
+enum ft_status ft_normalize(const struct ft_normalizer *normalizer, struct ft_matcher *matcher, struct ft_normalized *n,
+                            struct ft_buffer buffer[2], struct ft_error *error);
 
 #endif

@@ -21,49 +21,116 @@ enum ft_status ft_pattern_literal(struct ft_pattern *pattern, const char *text, 
     return FT_OK;
 }
 
-/* What an escape of Ruby's means in PCRE2, outside and inside of brackets; NULL: the same. White space is Unicode's White_Space
- * (PCRE2's has U+180E, too), a word character has marks (PCRE2 10.42's has none), \h is a hexadecimal digit. */
+/* Oniguruma's word characters, to stand within brackets: PCRE2's lack marks and circled letters. Outside of brackets Oniguruma takes
+ * Latin-1's fractions and superscripts for words, too. */
+#define WORD "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
+#define ANY_WORD WORD "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
+#define SPACE "\\p{Z}\\x{9}-\\x{d}\\x{85}" /* Unicode's White_Space; PCRE2's has U+180E, too */
+#define HEX "0-9a-fA-F"
+
+/* What an escape of Ruby's means in PCRE2, outside and inside of brackets; NULL: the same. */
 static const char *translate(char escape, bool bracket) {
     switch (escape) {
-    case 's': return bracket ? "\\p{Z}\\x{9}-\\x{d}\\x{85}" : "[\\p{Z}\\x{9}-\\x{d}\\x{85}]";
-    case 'S': return bracket ? NULL : "[^\\p{Z}\\x{9}-\\x{d}\\x{85}]";
-    case 'w': return bracket ? "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}" : "[\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}]";
-    case 'W': return bracket ? NULL : "[^\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}]";
-    case 'h': return bracket ? "0-9a-fA-F" : "[0-9a-fA-F]";
-    case 'H': return bracket ? NULL : "[^0-9a-fA-F]";
+    case 's': return bracket ? SPACE : "[" SPACE "]";
+    case 'S': return bracket ? NULL : "[^" SPACE "]";
+    case 'w': return bracket ? WORD : "[" ANY_WORD "]";
+    case 'W': return bracket ? NULL : "[^" ANY_WORD "]";
+    case 'h': return bracket ? HEX : "[" HEX "]";
+    case 'H': return bracket ? NULL : "[^" HEX "]";
+    case 'b': return bracket ? NULL : "(?:(?<=[" ANY_WORD "])(?![" ANY_WORD "])|(?<![" ANY_WORD "])(?=[" ANY_WORD "]))";
+    case 'B': return bracket ? NULL : "(?:(?<=[" ANY_WORD "])(?=[" ANY_WORD "])|(?<![" ANY_WORD "])(?![" ANY_WORD "]))";
     default: return NULL;
     }
 }
 
-static enum ft_status rewrite(struct ft_buffer *out, const char *regex, struct ft_error *error) {
-    size_t brackets = 0; /* Ruby's nest */
-    enum ft_status status = FT_OK;
-    for (const char *p = regex; *p && !status; p++) {
-        const char *other = *p == '\\' && p[1] ? translate(p[1], brackets > 0) : NULL;
-        if (other) {
-            status = ft_buffer_string(out, other, error);
-            p++;
-            continue;
-        }
-        if (*p == '\\' && p[1]) {
-            status = ft_buffer_append(out, p, 2, error);
-            p++;
-            continue;
-        }
-        if (*p == '[' && !(brackets && p[1] == ':')) brackets++;
-        else if (*p == '[' && brackets) { /* [:name:] */
-            const char *close = strstr(p, ":]");
-            if (!close) return ft_fail(error, FT_FORMAT, "the regular expression \"%.200s\" has an open \"[:\"", regex);
-            status = ft_buffer_append(out, p, (size_t)(close - p) + 2, error);
-            p = close + 1;
-            continue;
-        } else if (*p == ']' && brackets)
-            brackets--;
-        if (brackets > 1 || (brackets && p[0] == '&' && p[1] == '&'))
-            return ft_fail(error, FT_UNSUPPORTED,
-                           "the regular expression \"%.200s\" uses nested brackets or \"&&\", which ft does not have", regex);
-        status = ft_buffer_append(out, p, 1, error);
+/* [:name:] within brackets. */
+static const char *translate_class(const char *name, size_t length) {
+    static const char *const class[][2] = {{"punct", "\\p{P}\\p{S}"},      {"alpha", "\\p{Alphabetic}"}, {"alnum", "\\p{Alphabetic}\\p{Nd}"},
+                                           {"upper", "\\p{Uppercase}"},    {"lower", "\\p{Lowercase}"},  {"word", WORD},
+                                           {"space", SPACE},               {"digit", "\\p{Nd}"},         {"blank", "\\p{Zs}\\x{9}"},
+                                           {"cntrl", "\\p{Cc}"},           {"xdigit", HEX}};
+    for (size_t i = 0; i < sizeof class / sizeof *class; i++)
+        if (strlen(class[i][0]) == length && memcmp(class[i][0], name, length) == 0) return class[i][1];
+    return NULL;
+}
+
+/* An expression on its way from Oniguruma's syntax to PCRE2's. */
+struct rewriting {
+    const char *regex, *p;
+    struct ft_buffer *out;
+    bool bracket;
+    size_t atom; /* where in `out` the last character, escape or bracket begins; NOWHERE: behind something else */
+};
+#define NOWHERE SIZE_MAX
+
+static enum ft_status cannot(const struct rewriting *r, const char *what, struct ft_error *error) {
+    return ft_fail(error, FT_UNSUPPORTED, "the regular expression \"%.200s\" uses %s, which ft does not have", r->regex, what);
+}
+
+static enum ft_status rewrite_escape(struct rewriting *r, struct ft_error *error) {
+    const char *other = translate(r->p[1], r->bracket);
+    if (r->bracket && r->p[1] && strchr("SWH", r->p[1])) return cannot(r, "\\S, \\W or \\H within brackets", error);
+    if (!r->bracket) r->atom = r->out->size;
+    size_t size = 2;
+    const char *close = strchr("pPx", r->p[1]) && r->p[2] == '{' ? strchr(r->p, '}') : NULL;
+    if (close) size = (size_t)(close - r->p) + 1;
+    enum ft_status status = other ? ft_buffer_string(r->out, other, error) : ft_buffer_append(r->out, r->p, size, error);
+    r->p += size;
+    return status;
+}
+
+static enum ft_status rewrite_class(struct rewriting *r, struct ft_error *error) {
+    const char *name = r->p + 2, *close = strstr(name, ":]");
+    const char *other = close ? translate_class(name, (size_t)(close - name)) : NULL;
+    if (!other) return cannot(r, "a \"[:\" that is not punct, alpha, alnum, upper, lower, word, space, digit, blank, cntrl or xdigit", error);
+    r->p = close + 2;
+    return ft_buffer_string(r->out, other, error);
+}
+
+/* {n,m}+ repeats what {n,m} repeats; in PCRE2 it would be possessive. */
+static enum ft_status repeat_interval(struct rewriting *r, struct ft_error *error) {
+    struct ft_buffer *out = r->out;
+    if (r->atom == NOWHERE) return cannot(r, "\"{n,m}+\" behind a group", error);
+    enum ft_status status = ft_buffer_string(out, "(?:)+", error);
+    if (status) return status;
+    memmove(out->data + r->atom + 3, out->data + r->atom, out->size - 5 - r->atom);
+    memcpy(out->data + r->atom, "(?:", 3);
+    memcpy(out->data + out->size - 2, ")+", 2);
+    r->p++;
+    return FT_OK;
+}
+
+static bool is_interval_end(const struct rewriting *r) {
+    const char *p = r->p - 1; /* before '+' */
+    if (p < r->regex || *p != '}') return false;
+    for (p--; p > r->regex && ((*p >= '0' && *p <= '9') || *p == ',');) p--;
+    return *p == '{' && p[1] != '}' && p > r->regex && p[-1] != '\\' && !(p - r->regex > 1 && strchr("pPx", p[-1]) && p[-2] == '\\');
+}
+
+static enum ft_status rewrite_plain(struct rewriting *r, struct ft_error *error) {
+    char c = *r->p;
+    if (r->bracket) {
+        if (c == '[') return r->p[1] == ':' ? rewrite_class(r, error) : cannot(r, "nested brackets", error);
+        if (c == '&' && r->p[1] == '&') return cannot(r, "\"&&\" within brackets", error);
+        if (c == ']') r->bracket = false;
+    } else if (c == '+' && is_interval_end(r)) {
+        return repeat_interval(r, error);
+    } else if (c == '[') {
+        r->bracket = true;
+        r->atom = r->out->size;
+    } else if (strchr("()|", c)) {
+        r->atom = NOWHERE;
+    } else if (!strchr("{},?*+0123456789", c)) {
+        r->atom = r->out->size;
     }
+    r->p++;
+    return ft_buffer_append(r->out, &c, 1, error);
+}
+
+static enum ft_status rewrite(struct ft_buffer *out, const char *regex, struct ft_error *error) {
+    struct rewriting r = {.regex = regex, .p = regex, .out = out, .atom = NOWHERE};
+    enum ft_status status = FT_OK;
+    while (*r.p && !status) status = *r.p == '\\' && r.p[1] ? rewrite_escape(&r, error) : rewrite_plain(&r, error);
     return status;
 }
 

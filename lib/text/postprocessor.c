@@ -16,9 +16,15 @@ static enum ft_status push(struct ft_ids *ids, uint64_t id, struct ft_error *err
     return status;
 }
 
-/* One more layer around a text: its `before` goes before everything, its `after` behind. */
-static enum ft_status wrap(struct ft_postprocessor *outer, struct ft_postprocessor *layer, struct ft_error *error) {
+/* One more layer around a text: its `before` goes before everything, its `after` behind. Behind a template the reference takes each
+ * token for a text of its own, which nobody can have meant. */
+static enum ft_status wrap(struct ft_postprocessor *outer, struct ft_postprocessor *layer, bool template,
+                           const struct ft_json *json, struct ft_error *error) {
     enum ft_status status = FT_OK;
+    if (outer->apart)
+        return ft_fail(error, FT_UNSUPPORTED, "%s: a post-processor that adds tokens behind a TemplateProcessing is not supported",
+                       json->name);
+    outer->apart = template && layer->before.count + layer->after.count > 0;
     for (size_t i = 0; i < outer->before.count && !status; i++) status = push(&layer->before, outer->before.id[i], error);
     for (size_t i = 0; i < layer->after.count && !status; i++) status = push(&outer->after, layer->after.id[i], error);
     struct ft_ids swap = outer->before;
@@ -97,7 +103,7 @@ static enum ft_status read_node(struct ft_postprocessor *outer, const struct ft_
     else if (strcmp(type, "BertProcessing") == 0 || strcmp(type, "RobertaProcessing") == 0)
         status = read_pair(&layer, json, node, error);
     else status = ft_fail(error, FT_UNSUPPORTED, "%s: the post-processor \"%s\" is not supported", json->name, type);
-    if (!status) status = wrap(outer, &layer, error);
+    if (!status) status = wrap(outer, &layer, strcmp(type, "TemplateProcessing") == 0, json, error);
     ft_postprocessor_release(&layer);
     return status;
 }

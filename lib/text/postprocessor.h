@@ -13,6 +13,7 @@ struct ft_json;
 
 struct ft_postprocessor {
     struct ft_ids before, after;
+    bool apart; /* while reading: a template has added tokens */
 };
 
 enum ft_status ft_postprocessor_read(struct ft_postprocessor *postprocessor, const struct ft_json *json,

@@ -118,6 +118,7 @@ static const struct {
     {"WhitespaceSplit", FT_SPLIT_SPACE, FT_SPLIT_REMOVED, NULL},
     {"CharDelimiterSplit", FT_SPLIT_PATTERN, FT_SPLIT_REMOVED, read_delimiter},
     {"FixedLength", FT_SPLIT_LENGTH, FT_SPLIT_ISOLATED, read_length},
+    {"UnicodeScripts", FT_SPLIT_SCRIPTS, FT_SPLIT_ISOLATED, NULL},
 };
 
 static enum ft_status add_step(struct ft_pretokenizer *pretokenizer, enum ft_split_type type,
@@ -193,7 +194,8 @@ static enum ft_status emit(struct ft_words *words, size_t start, size_t end, str
 }
 
 static bool is_class(enum ft_split_type type, uint32_t c) {
-    return type == FT_SPLIT_DIGITS ? ft_is_numeric(c) : type == FT_SPLIT_PUNCTUATION ? ft_is_punctuation(c) : ft_is_space(c);
+    if (type == FT_SPLIT_SPACE) return ft_is_space(c);
+    return ft_has_trait(c, type == FT_SPLIT_DIGITS ? FT_TRAIT_NUMERIC : FT_TRAIT_PUNCTUATION);
 }
 
 /* The next match at or behind match->from, as ft_pattern_next. */
@@ -320,6 +322,23 @@ static enum ft_status split_length(size_t count, size_t start, size_t length, st
     return status ? status : emit(out, from, end, error);
 }
 
+/* Characters that belong to all scripts, and those without one, go with what is before them. What is before the first character
+ * of a script is left out, as in the reference. */
+static enum ft_status split_scripts(size_t start, size_t length, struct ft_words *out, struct ft_error *error) {
+    const char *base = out->text, *p = base + start, *end = p + length, *from = NULL;
+    unsigned script = 0; /* of the part since `from` */
+    enum ft_status status = FT_OK;
+    while (p < end && !status) {
+        const char *at = p;
+        unsigned now = ft_script(ft_utf8_next(&p));
+        if (!now || now == script) continue;
+        if (from) status = emit(out, (size_t)(from - base), (size_t)(at - base), error);
+        from = at;
+        script = now;
+    }
+    return status || !from ? status : emit(out, (size_t)(from - base), (size_t)(end - base), error);
+}
+
 /* --- steps that change the text -------------------------------------------------------------------------- */
 
 static enum ft_status append_character(struct ft_buffer *buffer, uint32_t c, struct ft_error *error) {
@@ -375,6 +394,7 @@ static enum ft_status map_bytes(const struct ft_words *in, struct ft_words *out,
     }
     out->text = out->own.data;
     out->length = out->own.size;
+    out->first = in->first;
     return status;
 }
 
@@ -388,26 +408,36 @@ static enum ft_status run_word(const struct ft_pretokenizer_step *step, struct f
     if (changes_text(step)) return rewrite_word(step, matcher, prepend, in->text + start, length, out, error);
     if (step->type == FT_SPLIT_WORDS) return split_words(start, length, out, error);
     if (step->type == FT_SPLIT_LENGTH) return split_length(step->length, start, length, out, error);
+    if (step->type == FT_SPLIT_SCRIPTS) return split_scripts(start, length, out, error);
     if (step->type == FT_SPLIT_BYTE_LEVEL && !step->split) return emit(out, start, start + length, error);
     return split(step, matcher, start, length, out, error);
 }
 
+/* The text goes on from one list to the next; where it lies goes with it. */
+static void hand_over(struct ft_words *in, struct ft_words *out) {
+    out->text = in->text;
+    out->length = in->length;
+    if (in->text != in->own.data) return;
+    struct ft_buffer swap = in->own;
+    in->own = out->own;
+    out->own = swap;
+}
+
 static enum ft_status run_step(const struct ft_pretokenizer_step *step, struct ft_matcher *matcher, unsigned flags,
-                               const struct ft_words *in, struct ft_words *out, struct ft_error *error) {
+                               struct ft_words *in, struct ft_words *out, struct ft_error *error) {
     enum ft_status status = FT_OK;
     out->count = 0;
-    ft_buffer_clear(&out->own);
-    if (!changes_text(step)) {
-        out->text = in->text;
-        out->length = in->length;
-    }
+    if (changes_text(step)) ft_buffer_clear(&out->own);
+    else hand_over(in, out);
     for (size_t i = 0; i < in->count && !status; i++) {
-        bool first = in->word[i].start == 0;
+        bool first = in->first && i == 0;
         bool prepend = step->prepend == FT_PREPEND_ALWAYS ||
                        (step->prepend == FT_PREPEND_FIRST && first && (flags & FT_PRETOKENIZE_START));
         if (first && (flags & FT_PRETOKENIZE_CONTINUE)) prepend = false;
         status = run_word(step, matcher, prepend, in, i, out, error);
     }
+    size_t beginning = changes_text(step) || !in->count ? 0 : in->word[0].start;
+    out->first = in->first && out->count && out->word[0].start == beginning;
     return status;
 }
 
@@ -418,6 +448,7 @@ enum ft_status ft_pretokenize(const struct ft_pretokenizer *pretokenizer, struct
     in->text = text;
     in->length = length;
     in->count = 0;
+    in->first = !(flags & FT_PRETOKENIZE_CUT);
     enum ft_status status = emit(in, 0, length, error);
     for (size_t i = 0; i < pretokenizer->count && !status; i++) {
         const struct ft_pretokenizer_step *step = &pretokenizer->step[i];

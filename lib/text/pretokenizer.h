@@ -22,6 +22,7 @@ struct ft_words {
     size_t length;
     struct ft_word *word;
     size_t count, capacity;
+    bool first;           /* the first word begins where the part of the text did: nothing was taken away before it */
     struct ft_buffer own; /* where the text lies when a step changed it */
 };
 
@@ -40,6 +41,7 @@ enum ft_split_type {
     FT_SPLIT_SPACE,    /* white space */
     FT_SPLIT_WORDS,    /* runs of word characters, runs of others that are not white space */
     FT_SPLIT_LENGTH,
+    FT_SPLIT_SCRIPTS,  /* where the script changes */
     FT_SPLIT_METASPACE,
     FT_SPLIT_BYTE_LEVEL,
 };
@@ -71,7 +73,8 @@ void ft_pretokenizer_release(struct ft_pretokenizer *pretokenizer);
 
 enum ft_pretokenize_flags {
     FT_PRETOKENIZE_START = 1,    /* the text starts the whole text: FT_PREPEND_FIRST applies */
-    FT_PRETOKENIZE_CONTINUE = 2, /* the text goes on after other text: nothing is prepended to the first word */
+    FT_PRETOKENIZE_CONTINUE = 2, /* the text goes on after other text: nothing is prepended to its first word */
+    FT_PRETOKENIZE_CUT = 4,      /* the text's beginning was taken away: its first word counts as another */
 };
 
 /* Cuts text[0..length). *out is one of the two, its words in order, none empty. */

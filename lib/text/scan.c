@@ -3,10 +3,12 @@
 
 #include "unicode.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { NUMBER_MAX = 64 };
+enum { EXPONENT_MAX = 100000, POWER_MAX = 308 };
 
 enum ft_status ft_scan_fail(const struct ft_scan *scan, const char *what, struct ft_error *error) {
     size_t line = 1, column = 1;
@@ -123,18 +125,72 @@ enum ft_status ft_scan_u32(struct ft_scan *scan, uint32_t *value, struct ft_erro
     return FT_OK;
 }
 
-enum ft_status ft_scan_double(struct ft_scan *scan, double *value, struct ft_error *error) {
-    char text[NUMBER_MAX], *stop;
-    size_t n = 0;
-    (void)ft_scan_peek(scan);
-    while (scan->p + n < scan->end && n < sizeof text - 1 && scan->p[n] && strchr("+-.0123456789eE", scan->p[n])) {
-        text[n] = scan->p[n];
-        n++;
+/* A number as read: significand * 10^exponent. */
+struct decimal {
+    uint64_t significand;
+    int64_t exponent;
+};
+
+/* Digits from scan->p on; those that do not fit only count as places before the point. Returns how many there were. */
+static size_t scan_digits(struct ft_scan *scan, struct decimal *number, bool fraction) {
+    const char *start = scan->p;
+    bool full = false;
+    for (; scan->p < scan->end && *scan->p >= '0' && *scan->p <= '9'; scan->p++) {
+        uint64_t next;
+        full = full || __builtin_mul_overflow(number->significand, (uint64_t)10, &next) ||
+               __builtin_add_overflow(next, (uint64_t)(*scan->p - '0'), &next);
+        if (!full) number->significand = next;
+        number->exponent += full ? !fraction : -(int)fraction;
     }
-    text[n] = '\0';
-    *value = strtod(text, &stop);
-    if (n == 0 || *stop) return ft_scan_fail(scan, "expected a number", error);
-    scan->p += n;
+    return (size_t)(scan->p - start);
+}
+
+static bool scan_exponent(struct ft_scan *scan, struct decimal *number) {
+    int64_t exponent = 0;
+    scan->p++;
+    bool negative = scan->p < scan->end && *scan->p == '-';
+    if (negative || (scan->p < scan->end && *scan->p == '+')) scan->p++;
+    const char *digits = scan->p;
+    for (; scan->p < scan->end && *scan->p >= '0' && *scan->p <= '9'; scan->p++)
+        if (exponent < EXPONENT_MAX) exponent = 10 * exponent + (*scan->p - '0');
+    number->exponent += negative ? -exponent : exponent;
+    return scan->p > digits;
+}
+
+/* 10^n for n <= 308: the nearest double. */
+static double power_of_ten(int64_t n) {
+    char text[8];
+    double power = 1;
+    if (n <= 22) { /* up to here all are exact */
+        while (n-- > 0) power *= 10;
+        return power;
+    }
+    snprintf(text, sizeof text, "1e%d", (int)n);
+    return strtod(text, NULL);
+}
+
+static double scale(struct decimal number) {
+    double value = (double)number.significand;
+    for (; number.exponent < -POWER_MAX && value != 0; number.exponent += POWER_MAX) value /= power_of_ten(POWER_MAX);
+    if (value == 0) return value;
+    if (number.exponent < 0) return value / power_of_ten(-number.exponent);
+    return number.exponent > POWER_MAX ? INFINITY : value * power_of_ten(number.exponent);
+}
+
+enum ft_status ft_scan_score(struct ft_scan *scan, double *value, struct ft_error *error) {
+    struct decimal number = {0};
+    bool negative = ft_scan_peek(scan) == '-';
+    if (negative) scan->p++;
+    if (!scan_digits(scan, &number, false)) return ft_scan_fail(scan, "expected a number", error);
+    if (scan->p < scan->end && *scan->p == '.') {
+        scan->p++;
+        if (!scan_digits(scan, &number, true)) return ft_scan_fail(scan, "expected digits behind the point", error);
+    }
+    if (scan->p < scan->end && (*scan->p | 32) == 'e' && !scan_exponent(scan, &number))
+        return ft_scan_fail(scan, "expected an exponent", error);
+    *value = scale(number);
+    if (!isfinite(*value)) return ft_scan_fail(scan, "a number that is too large", error);
+    if (negative) *value = -*value;
     return FT_OK;
 }
 

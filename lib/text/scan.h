@@ -30,7 +30,9 @@ enum ft_status ft_scan_more(struct ft_scan *scan, char close, bool *more, struct
 enum ft_status ft_scan_string(struct ft_scan *scan, struct ft_buffer *buffer, const char **text, size_t *length,
                               struct ft_error *error);
 enum ft_status ft_scan_u32(struct ft_scan *scan, uint32_t *value, struct ft_error *error);
-enum ft_status ft_scan_double(struct ft_scan *scan, double *value, struct ft_error *error);
+/* A number as the reference reads it: digits up to 2^64, then one multiplication or division by a power of ten, which is
+ * not always the nearest double. Scores are compared, so the last bit counts. */
+enum ft_status ft_scan_score(struct ft_scan *scan, double *value, struct ft_error *error);
 /* Moves behind a value of any kind. Only strings and brackets are looked at: the caller must have the value
  * parsed by somebody. */
 enum ft_status ft_scan_skip(struct ft_scan *scan, struct ft_error *error);

@@ -38,10 +38,14 @@ void ft_pieces_release(struct ft_pieces *pieces) {
 
 /* --- reading --------------------------------------------------------------------------------------------- */
 
-static enum ft_status copy(struct ft_decoder_step *step, const char *text, struct ft_error *error) {
-    enum ft_status status = ft_alloc(&step->content, strlen(text) + 1, 1, error);
-    if (!status) memcpy(step->content, text, strlen(text));
+static enum ft_status copy_to(char **to, const char *text, struct ft_error *error) {
+    enum ft_status status = ft_alloc(to, strlen(text) + 1, 1, error);
+    if (!status) memcpy(*to, text, strlen(text));
     return status;
+}
+
+static enum ft_status copy(struct ft_decoder_step *step, const char *text, struct ft_error *error) {
+    return copy_to(&step->content, text, error);
 }
 
 static enum ft_status read_strip(struct ft_decoder_step *step, const struct ft_json *json, const struct cJSON *node,
@@ -99,6 +103,20 @@ static enum ft_status read_suffix(struct ft_decoder_step *step, const struct ft_
     return status ? status : copy(step, text, error);
 }
 
+static enum ft_status read_ctc(struct ft_decoder_step *step, const struct ft_json *json, const struct cJSON *node,
+                               struct ft_error *error) {
+    const char *padding = "<pad>", *delimiter = "|";
+    step->flag = true;
+    enum ft_status status;
+    if ((status = ft_json_get_string(json, node, "pad_token", FT_JSON_OPTIONAL, &padding, error)) ||
+        (status = ft_json_get_string(json, node, "word_delimiter_token", FT_JSON_OPTIONAL, &delimiter, error)) ||
+        (status = ft_json_get_bool(json, node, "cleanup", FT_JSON_OPTIONAL, &step->flag, error)))
+        return status;
+    if (!*padding || !*delimiter) return ft_json_fail(json, node, error, "a CTC decoder's tokens are not empty");
+    status = copy(step, padding, error);
+    return status ? status : copy_to(&step->delimiter, delimiter, error);
+}
+
 typedef enum ft_status read_function(struct ft_decoder_step *step, const struct ft_json *json, const struct cJSON *node,
                                      struct ft_error *error);
 
@@ -115,6 +133,7 @@ static const struct {
     {"Metaspace", FT_DECODER_METASPACE, read_metaspace},
     {"WordPiece", FT_DECODER_WORDPIECE, read_wordpiece},
     {"BPEDecoder", FT_DECODER_SUFFIX, read_suffix},
+    {"CTC", FT_DECODER_CTC, read_ctc},
 };
 
 static enum ft_status read_node(struct ft_decoder *decoder, const struct ft_json *json, const struct cJSON *node,
@@ -153,6 +172,7 @@ void ft_decoder_release(struct ft_decoder *decoder) {
     for (size_t i = 0; i < decoder->count; i++) {
         ft_pattern_release(&decoder->step[i].pattern);
         free(decoder->step[i].content);
+        free(decoder->step[i].delimiter);
     }
     free(decoder->step);
     *decoder = (struct ft_decoder){0};
@@ -326,6 +346,22 @@ static enum ft_status suffix(const struct ft_decoder_step *step, bool last, cons
     return status ? status : end_piece(out, error);
 }
 
+/* Connectionist temporal classification: repeated tokens are one, padding is nothing. */
+static enum ft_status ctc(const struct ft_decoder_step *step, const struct ft_pieces *in, size_t i, struct ft_pieces *out,
+                          struct ft_error *error) {
+    size_t length, before = 0, start = out->text.size;
+    const char *text = piece_at(in, i, &length), *previous = i ? piece_at(in, i - 1, &before) : NULL;
+    if (previous && before == length && memcmp(previous, text, length) == 0) return FT_OK;
+    enum ft_status status = ft_buffer_append(&out->text, text, length, error);
+    if (status) return status;
+    shrink(&out->text, start, step->content, "");
+    if (step->flag) {
+        clean_up(&out->text, start);
+        shrink(&out->text, start, step->delimiter, " ");
+    }
+    return out->text.size == start ? FT_OK : end_piece(out, error);
+}
+
 static enum ft_status run_piece(const struct ft_decoder_step *step, struct ft_matcher *matcher, const struct ft_pieces *in,
                                 size_t i, struct ft_pieces *out, struct ft_error *error) {
     size_t length;
@@ -336,6 +372,7 @@ static enum ft_status run_piece(const struct ft_decoder_step *step, struct ft_ma
     case FT_DECODER_METASPACE: return metaspace(step, i == 0, text, length, out, error);
     case FT_DECODER_WORDPIECE: return wordpiece(step, i == 0, text, length, out, error);
     case FT_DECODER_SUFFIX: return suffix(step, i + 1 == in->count, text, length, out, error);
+    case FT_DECODER_CTC: return ctc(step, in, i, out, error);
     default: return ft_pieces_add(out, text, length, error);
     }
 }

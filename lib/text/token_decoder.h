@@ -18,14 +18,16 @@ enum ft_decoder_type {
     FT_DECODER_METASPACE,
     FT_DECODER_WORDPIECE,
     FT_DECODER_SUFFIX, /* "BPEDecoder" */
+    FT_DECODER_CTC,
 };
 
 struct ft_decoder_step {
     enum ft_decoder_type type;
     struct ft_pattern pattern; /* REPLACE */
-    char *content;             /* REPLACE; STRIP's and METASPACE's character; WORDPIECE's prefix; SUFFIX */
+    char *content;             /* REPLACE; STRIP's and METASPACE's character; WORDPIECE's prefix; SUFFIX; CTC's padding */
+    char *delimiter;           /* CTC: becomes a space */
     size_t start, stop;        /* STRIP: characters at the ends */
-    bool flag;                 /* METASPACE: drops the first token's leading space; WORDPIECE: cleans up */
+    bool flag;                 /* METASPACE: drops the first token's leading space; WORDPIECE, CTC: cleans up */
 };
 
 struct ft_decoder {

@@ -20,32 +20,59 @@ void ft_ids_release(struct ft_ids *ids) {
 
 /* --- the big parts --------------------------------------------------------------------------------------- */
 
-/* A tokenizer.json taken apart: the vocabulary, read; where the merges are (p NULL: absent); the rest. */
+/* A tokenizer.json taken apart: the vocabulary, and scores, read; where the merges are (p NULL: absent); the rest. */
 struct parts {
-    struct ft_vocab *vocab;
+    struct ft_word_model *model;
     bool has_vocab;
     struct ft_scan merges;
     struct ft_buffer rest;
 };
 
-/* {"token": id, ...} */
-static enum ft_status read_vocab(struct ft_vocab *vocab, struct ft_scan *scan, struct ft_error *error) {
-    enum { BYTES_A_TOKEN = 24 }; /* a guess, in the whole file */
+enum { BYTES_A_TOKEN = 24 }; /* a guess, in the whole file */
+
+/* "token": id */
+static enum ft_status read_entry(struct ft_word_model *model, struct ft_scan *scan, struct ft_buffer *buffer,
+                                 struct ft_error *error) {
+    const char *text = NULL;
+    size_t length = 0;
+    uint32_t id = 0;
+    enum ft_status status;
+    if ((status = ft_scan_string(scan, buffer, &text, &length, error)) || (status = ft_scan_expect(scan, ':', error)) ||
+        (status = ft_scan_u32(scan, &id, error)))
+        return status;
+    status = ft_vocab_add(&model->vocab, text, length, id, error);
+    return status ? ft_error_context(error, "%s: model.vocab", scan->name) : FT_OK;
+}
+
+/* ["token", score]; ids count up. */
+static enum ft_status read_scored(struct ft_word_model *model, struct ft_scan *scan, struct ft_buffer *buffer, size_t *scores,
+                                  struct ft_error *error) {
+    const char *text = NULL;
+    size_t length = 0;
+    uint32_t id = model->vocab.count;
+    enum ft_status status = ft_grow(&model->score, scores, (size_t)id + 1, sizeof *model->score, FT_VOCAB_MAX, "scores", error);
+    if (status || (status = ft_scan_expect(scan, '[', error)) || (status = ft_scan_string(scan, buffer, &text, &length, error)) ||
+        (status = ft_scan_expect(scan, ',', error)) || (status = ft_scan_score(scan, &model->score[id], error)) ||
+        (status = ft_scan_expect(scan, ']', error)))
+        return status;
+    status = ft_vocab_add(&model->vocab, text, length, id, error);
+    return status ? ft_error_context(error, "%s: model.vocab", scan->name) : FT_OK;
+}
+
+/* {"token": id, ...}, or [["token", score], ...]. */
+static enum ft_status read_vocab(struct ft_word_model *model, struct ft_scan *scan, struct ft_error *error) {
     struct ft_buffer buffer = {0};
-    bool more = true;
-    enum ft_status status = ft_vocab_init(vocab, (size_t)(scan->end - scan->p) / BYTES_A_TOKEN, error);
+    char open = ft_scan_peek(scan), close = open == '{' ? '}' : ']';
+    size_t scores = 0;
+    enum ft_status status = ft_vocab_init(&model->vocab, (size_t)(scan->end - scan->p) / BYTES_A_TOKEN, error);
     if (!status) status = ft_buffer_append(&buffer, "", 0, error);
-    if (!status) status = ft_scan_expect(scan, '{', error);
-    if (!status && ft_scan_peek(scan) == '}') more = false, scan->p++;
+    if (!status && open == '[') status = ft_grow(&model->score, &scores, 1, sizeof *model->score, FT_VOCAB_MAX, "scores", error);
+    if (!status) status = ft_scan_expect(scan, open, error);
+    bool more = ft_scan_peek(scan) != close;
+    if (!status && !more) scan->p++;
     while (more && !status) {
-        const char *text = NULL;
-        size_t length = 0;
-        uint32_t id = 0;
-        if ((status = ft_scan_string(scan, &buffer, &text, &length, error)) || (status = ft_scan_expect(scan, ':', error)) ||
-            (status = ft_scan_u32(scan, &id, error)))
-            break;
-        if ((status = ft_vocab_add(vocab, text, length, id, error))) ft_error_context(error, "%s: model.vocab", scan->name);
-        else status = ft_scan_more(scan, '}', &more, error);
+        status = open == '{' ? read_entry(model, scan, &buffer, error) : read_scored(model, scan, &buffer, &scores, error);
+        if (!status) status = ft_scan_more(scan, close, &more, error);
     }
     ft_buffer_release(&buffer);
     return status;
@@ -73,7 +100,7 @@ static enum ft_status put_null(struct ft_scan *scan, const char *from, struct ft
 
 static enum ft_status take_vocab(struct ft_scan *scan, const char **from, struct parts *parts, struct ft_error *error) {
     enum ft_status status = put_null(scan, *from, &parts->rest, error);
-    if (!status) status = read_vocab(parts->vocab, scan, error);
+    if (!status) status = read_vocab(parts->model, scan, error);
     parts->has_vocab = true;
     *from = scan->p;
     return status;
@@ -99,7 +126,7 @@ static enum ft_status split_object(struct ft_scan *scan, bool model, const char 
         if ((status = scan_key(scan, &key, &length, error))) break;
         char value = ft_scan_peek(scan);
         if (!model && is_key(key, length, "model") && value == '{') status = split_object(scan, true, from, parts, error);
-        else if (model && is_key(key, length, "vocab") && !parts->has_vocab && value == '{')
+        else if (model && is_key(key, length, "vocab") && !parts->has_vocab && (value == '{' || value == '['))
             status = take_vocab(scan, from, parts, error);
         else if (model && is_key(key, length, "merges") && !parts->merges.p && value == '[')
             status = take_merges(scan, from, parts, error);
@@ -122,15 +149,8 @@ static enum ft_status split_parts(const char *json, size_t size, const char *nam
 static enum ft_status read_model(struct ft_tokenizer *t, const struct ft_json *json, struct parts *parts,
                                  struct ft_error *error) {
     const struct cJSON *model = NULL;
-    const char *type = NULL;
     enum ft_status status = ft_json_get_node(json, json->root, "model", FT_JSON_REQUIRED, FT_JSON_OBJECT, &model, error);
-    if (!status) status = ft_json_get_string(json, model, "type", FT_JSON_OPTIONAL, &type, error);
-    if (status) return status;
-    if (type && strcmp(type, "BPE") != 0)
-        return ft_fail(error, FT_UNSUPPORTED, "%s: the model type \"%s\" is not supported (BPE is)", json->name, type);
-    if (!parts->has_vocab) return ft_json_fail(json, model, error, "\"vocab\" must be an object of tokens and ids");
-    if (!type && !parts->merges.p) return ft_json_fail(json, model, error, "\"type\" and \"merges\" are missing");
-    return ft_bpe_read(&t->bpe, &t->vocab, t->pretokenizer.bytes, json, model, &parts->merges, error);
+    return status ? status : ft_word_model_read(&t->model, &t->pretokenizer.bytes, json, model, &parts->merges, error);
 }
 
 /* Normalized added tokens are looked for in normalized text, so their own texts are normalized, too. */
@@ -140,12 +160,10 @@ static enum ft_status enter_added(struct ft_tokenizer *t, struct ft_error *error
     enum ft_status status = ft_matcher_init(&matcher, error);
     for (size_t i = 0; i < t->added.count && !status; i++) {
         const struct ft_added_token *token = &t->added.token[i];
-        const char *text = token->content;
-        size_t length = token->length;
-        if (token->normalized)
-            status = ft_normalize(&t->normalizer, &matcher, true, text, length, buffer, &text, &length, error);
+        struct ft_normalized n = {token->content, token->length, .at_start = true};
+        if (token->normalized) status = ft_normalize(&t->normalizer, &matcher, &n, buffer, error);
         if (!status)
-            status = ft_added_enter(token->normalized ? &t->added.normalized : &t->added.raw, text, length, (uint32_t)i, error);
+            status = ft_added_enter(&t->added, (uint32_t)i, n.text, n.length, error);
     }
     ft_buffer_release(&buffer[0]);
     ft_buffer_release(&buffer[1]);
@@ -184,11 +202,11 @@ static enum ft_status read_rest(struct ft_tokenizer *t, const struct ft_json *js
     if ((status = ft_normalizer_read(&t->normalizer, json, ft_json_find(root, "normalizer"), error)) ||
         (status = ft_pretokenizer_read(&t->pretokenizer, json, ft_json_find(root, "pre_tokenizer"), error)) ||
         (status = read_model(t, json, parts, error)) ||
-        (status = ft_added_read(&t->added, &t->vocab, json, ft_json_find(root, "added_tokens"), error)) ||
+        (status = ft_added_read(&t->added, &t->model.vocab, json, ft_json_find(root, "added_tokens"), error)) ||
         (status = ft_postprocessor_read(&t->postprocessor, json, ft_json_find(root, "post_processor"), error)) ||
         (status = ft_decoder_read(&t->decoder, json, ft_json_find(root, "decoder"), error)))
         return status;
-    t->limit = t->vocab.limit > t->added.by_text.limit ? t->vocab.limit : t->added.by_text.limit;
+    t->limit = t->model.vocab.limit > t->added.by_text.limit ? t->model.vocab.limit : t->added.by_text.limit;
     if (!t->limit) return ft_fail(error, FT_FORMAT, "%s: there are no tokens", json->name);
     if ((status = enter_added(t, error)) || (status = check_holes(t, json->name, error))) return status;
     return check_special(t, json->name, error);
@@ -202,7 +220,7 @@ enum ft_status ft_tokenizer_parse(struct ft_tokenizer **tokenizer, const char *j
     enum ft_status status = ft_alloc(&t, 1, sizeof *t, error);
     if (!status) {
         t->bos = FT_TOKEN_NONE;
-        parts.vocab = &t->vocab;
+        parts.model = &t->model;
         size_t valid = ft_utf8_valid(json, size);
         if (valid < size) status = ft_fail(error, FT_FORMAT, "%s: not UTF-8 at byte %zu", name, valid);
     }
@@ -245,11 +263,10 @@ void ft_tokenizer_free(struct ft_tokenizer *t) {
     if (!t) return;
     ft_decoder_release(&t->decoder);
     ft_postprocessor_release(&t->postprocessor);
-    ft_bpe_release(&t->bpe);
     ft_pretokenizer_release(&t->pretokenizer);
     ft_normalizer_release(&t->normalizer);
     ft_added_release(&t->added);
-    ft_vocab_release(&t->vocab);
+    ft_word_model_release(&t->model);
     ft_ids_release(&t->eos);
     free(t->template);
     for (size_t i = 0; i < FT_NAMED_TOKENS; i++) free(t->named[i]);
@@ -264,14 +281,14 @@ uint32_t ft_tokenizer_size(const struct ft_tokenizer *t) { return t->limit; }
 
 const char *ft_tokenizer_token(const struct ft_tokenizer *t, uint32_t id, size_t *length) {
     const struct ft_added_token *token = ft_added_find(&t->added, id);
-    if (!token) return ft_vocab_text(&t->vocab, id, length);
+    if (!token) return ft_vocab_text(&t->model.vocab, id, length);
     if (length) *length = token->length;
     return token->content;
 }
 
 bool ft_tokenizer_find(const struct ft_tokenizer *t, const char *token, size_t length, uint32_t *id) {
     *id = ft_vocab_find(&t->added.by_text, token, length);
-    if (*id == FT_TOKEN_NONE) *id = ft_vocab_find(&t->vocab, token, length);
+    if (*id == FT_TOKEN_NONE) *id = ft_vocab_find(&t->model.vocab, token, length);
     return *id != FT_TOKEN_NONE;
 }
 

@@ -12,7 +12,7 @@
 struct ft_encoder {
     const struct ft_tokenizer *tokenizer;
     struct ft_matcher matcher;
-    struct ft_bpe_state *bpe;
+    struct ft_word_state *model;
     struct ft_buffer buffer[2];
     struct ft_words words[2];
 };
@@ -23,7 +23,7 @@ enum ft_status ft_encoder_new(struct ft_encoder **out, const struct ft_tokenizer
     if (status) return status;
     encoder->tokenizer = tokenizer;
     status = ft_matcher_init(&encoder->matcher, error);
-    if (!status) status = ft_bpe_state_new(&encoder->bpe, &tokenizer->bpe, error);
+    if (!status) status = ft_word_state_new(&encoder->model, &tokenizer->model, error);
     if (status) ft_encoder_free(encoder);
     else *out = encoder;
     return status;
@@ -32,7 +32,7 @@ enum ft_status ft_encoder_new(struct ft_encoder **out, const struct ft_tokenizer
 void ft_encoder_free(struct ft_encoder *encoder) {
     if (!encoder) return;
     ft_matcher_release(&encoder->matcher);
-    ft_bpe_state_free(encoder->bpe);
+    ft_word_state_free(encoder->model);
     for (int i = 0; i < 2; i++) {
         ft_buffer_release(&encoder->buffer[i]);
         ft_words_release(&encoder->words[i]);
@@ -60,7 +60,7 @@ static enum ft_status encode_plain(struct ft_encoder *encoder, unsigned flags, c
     enum ft_status status =
         ft_pretokenize(&t->pretokenizer, &encoder->matcher, flags, text, length, encoder->words, &words, error);
     for (size_t i = 0; i < words->count && !status; i++)
-        status = ft_bpe_encode(&t->bpe, encoder->bpe, words->text + words->word[i].start, words->word[i].length, ids, error);
+        status = ft_word_encode(encoder->model, words->text + words->word[i].start, words->word[i].length, ids, error);
     return status;
 }
 
@@ -69,13 +69,14 @@ static enum ft_status encode_part(struct ft_encoder *encoder, bool start, bool g
                                   struct ft_ids *ids, struct ft_error *error) {
     const struct ft_tokenizer *t = encoder->tokenizer;
     struct ft_added_walk walk = {0};
-    enum ft_status status =
-        ft_normalize(&t->normalizer, &encoder->matcher, !going_on, text, length, encoder->buffer, &text, &length, error);
-    while (!status && ft_added_next(&t->added, &t->added.normalized, text, length, &walk)) {
-        unsigned flags = (start ? FT_PRETOKENIZE_START : 0u) | (going_on ? FT_PRETOKENIZE_CONTINUE : 0u);
+    struct ft_normalized n = {text, length, .at_start = !going_on};
+    enum ft_status status = ft_normalize(&t->normalizer, &encoder->matcher, &n, encoder->buffer, error);
+    unsigned flags = (start ? FT_PRETOKENIZE_START : 0u) | (going_on ? FT_PRETOKENIZE_CONTINUE : 0u) |
+                     (n.whole ? 0u : FT_PRETOKENIZE_CUT);
+    while (!status && ft_added_next(&t->added, &t->added.normalized, n.text, n.length, &walk)) {
         status = walk.token ? push(ids, walk.token->id, error)
-                            : encode_plain(encoder, flags, text + walk.start, walk.end - walk.start, ids, error);
-        start = going_on = false;
+                            : encode_plain(encoder, flags, n.text + walk.start, walk.end - walk.start, ids, error);
+        flags = 0;
     }
     return status;
 }
@@ -98,14 +99,29 @@ enum ft_status ft_encode(struct ft_encoder *encoder, const char *text, size_t le
     return status;
 }
 
+/* What decoders see of a token: an added one as it was normalized. NULL: no such token. */
+static const char *token_text(const struct ft_tokenizer *t, uint32_t id, size_t *length) {
+    const struct ft_added_token *added = ft_added_find(&t->added, id);
+    if (!added || !added->normal) return ft_tokenizer_token(t, id, length);
+    *length = added->normal_length;
+    return added->normal;
+}
+
+/* Special is what is spelt like a special token; so one that normalization changes is not, to the reference. */
+static bool is_spelt_special(const struct ft_tokenizer *t, uint32_t id, const char *text, size_t length) {
+    const struct ft_added_token *added = ft_added_find(&t->added, id);
+    if (!added || !added->normal) return added && added->special;
+    return ft_tokenizer_is_special(t, ft_vocab_find(&t->added.by_text, text, length));
+}
+
 enum ft_status ft_decode(const struct ft_tokenizer *t, const uint32_t *ids, size_t count, unsigned flags,
                          struct ft_buffer *text, struct ft_error *error) {
     struct ft_pieces pieces = {0};
     enum ft_status status = FT_OK;
     for (size_t i = 0; i < count && !status; i++) {
         size_t length;
-        const char *token = ft_tokenizer_token(t, ids[i], &length);
-        if (!token || (flags & FT_DECODE_SKIP_SPECIAL && ft_tokenizer_is_special(t, ids[i]))) continue;
+        const char *token = token_text(t, ids[i], &length);
+        if (!token || (flags & FT_DECODE_SKIP_SPECIAL && is_spelt_special(t, ids[i], token, length))) continue;
         status = ft_pieces_add(&pieces, token, length, error);
     }
     if (!status && pieces.count) status = ft_decoder_run(&t->decoder, &pieces, text, error);

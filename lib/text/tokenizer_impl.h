@@ -6,25 +6,23 @@
 #define FT_TEXT_TOKENIZER_IMPL_H
 
 #include "added.h"
-#include "bpe.h"
 #include "token_decoder.h"
 #include "ft/hash.h"
 #include "ft/tokenizer.h"
 #include "normalizer.h"
 #include "postprocessor.h"
 #include "pretokenizer.h"
-#include "vocab.h"
+#include "word_model.h"
 
 /* The special tokens that chat templates know by name. */
 #define FT_NAMED_TOKENS 7
 extern const char *const ft_named_token[FT_NAMED_TOKENS];
 
 struct ft_tokenizer {
-    struct ft_vocab vocab;
     struct ft_added added;
     struct ft_normalizer normalizer;
     struct ft_pretokenizer pretokenizer;
-    struct ft_bpe bpe;
+    struct ft_word_model model;
     struct ft_postprocessor postprocessor;
     struct ft_decoder decoder;
     uint32_t limit; /* one above the highest id */

@@ -78,10 +78,14 @@ bool ft_is_word(uint32_t c) {
     /* the last four: letters in circles and squares, Other_Alphabetic outside of letters and marks */
 }
 
-bool ft_is_punctuation(uint32_t c) {
-    if (c < 0x80) return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
-    enum ft_character_class k = ft_class(c);
-    return k == FT_CLASS_PUNCTUATION || k == FT_CLASS_CONNECTOR;
+unsigned ft_script(uint32_t c) {
+    size_t low = 0, high = ft_script_ranges; /* the range is in [low, high) */
+    while (high - low > 1) {
+        size_t middle = (low + high) / 2;
+        if (c < ft_script_range[middle].first) high = middle;
+        else low = middle;
+    }
+    return ft_script_range[low].script;
 }
 
 /* Printable bytes stand for themselves; the 68 others follow from U+0100 in their order (OpenAI's GPT-2 encoder.py). */

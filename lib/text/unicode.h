@@ -81,9 +81,31 @@ static inline bool ft_is_numeric(uint32_t c) { /* N */
     enum ft_character_class k = ft_class(c);
     return k >= FT_CLASS_DIGIT && k <= FT_CLASS_OTHER_NUMBER;
 }
-static inline bool ft_is_mark(uint32_t c) { return ft_class(c) == FT_CLASS_NONSPACING; } /* what removing accents removes */
 bool ft_is_word(uint32_t c);        /* Alphabetic, Mark, Decimal_Number, Connector_Punctuation, Join_Control */
-bool ft_is_punctuation(uint32_t c); /* P, and ASCII's symbols */
+
+/* What the reference's other parts do with a character. They know Unicode 8, 9 and 17: unicode_traits.c has their answers. */
+enum ft_trait {
+    FT_TRAIT_ACCENT = 1,       /* StripAccents removes it */
+    FT_TRAIT_BERT_ACCENT = 2,  /* BertNormalizer's strip_accents does */
+    FT_TRAIT_BERT_CONTROL = 4, /* BertNormalizer's clean_text does */
+    FT_TRAIT_PUNCTUATION = 8,  /* P, and ASCII's symbols */
+    FT_TRAIT_NUMERIC = 16,     /* N */
+};
+#define FT_TRAIT_LIMIT 0x110000u
+extern const unsigned char ft_trait_block[FT_TRAIT_LIMIT / FT_CLASS_BLOCK];
+extern const char ft_trait_digits[][FT_CLASS_BLOCK + 1];
+
+static inline bool ft_has_trait(uint32_t c, enum ft_trait trait) {
+    return (unsigned)(ft_trait_digits[ft_trait_block[c / FT_CLASS_BLOCK]][c % FT_CLASS_BLOCK] - '0') & (unsigned)trait;
+}
+
+/* The number of the character's script: 0 belongs to every script, Hiragana and Katakana are Han. */
+unsigned ft_script(uint32_t c);
+extern const struct ft_script_range {
+    uint32_t first; /* up to the next one's */
+    uint8_t script;
+} ft_script_range[];
+extern const size_t ft_script_ranges;
 
 /* GPT-2's map between bytes and printable characters: a byte's character, and a character's byte or -1. */
 uint32_t ft_byte_character(uint8_t byte);
