@@ -7,6 +7,7 @@
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -67,15 +68,37 @@ static enum ft_status cannot(const struct rewriting *r, const char *what, struct
     return ft_fail(error, FT_UNSUPPORTED, "the regular expression \"%.200s\" uses %s, which ft does not have", r->regex, what);
 }
 
+/* PCRE2's \\p{Greek} has characters of several scripts, too; Oniguruma's is \\p{sc:Greek}. Whether that exists: `name` is a script. */
+static bool is_script(const char *name, size_t length) {
+    enum { SHORTEST = 3, LONGEST = 40 }; /* general categories are shorter */
+    char text[LONGEST + 16];
+    int code;
+    PCRE2_SIZE offset;
+    if (length < SHORTEST || length > LONGEST) return false;
+    int size = snprintf(text, sizeof text, "\\p{sc:%.*s}", (int)length, name);
+    pcre2_code *compiled = pcre2_compile((PCRE2_SPTR)text, (PCRE2_SIZE)size, PCRE2_UTF, &code, &offset, NULL);
+    pcre2_code_free(compiled);
+    return compiled != NULL;
+}
+
+/* \\p{name}, \\P{name}, \\x{digits}, up to the brace at `close`. */
+static enum ft_status rewrite_named(struct rewriting *r, const char *close, struct ft_error *error) {
+    bool script = r->p[1] != 'x' && is_script(r->p + 3, (size_t)(close - r->p) - 3);
+    enum ft_status status = ft_buffer_append(r->out, r->p, 3, error);
+    if (!status && script) status = ft_buffer_string(r->out, "sc:", error);
+    if (!status) status = ft_buffer_append(r->out, r->p + 3, (size_t)(close - r->p) - 2, error);
+    r->p = close + 1;
+    return status;
+}
+
 static enum ft_status rewrite_escape(struct rewriting *r, struct ft_error *error) {
     const char *other = translate(r->p[1], r->bracket);
     if (r->bracket && r->p[1] && strchr("SWH", r->p[1])) return cannot(r, "\\S, \\W or \\H within brackets", error);
     if (!r->bracket) r->atom = r->out->size;
-    size_t size = 2;
     const char *close = strchr("pPx", r->p[1]) && r->p[2] == '{' ? strchr(r->p, '}') : NULL;
-    if (close) size = (size_t)(close - r->p) + 1;
-    enum ft_status status = other ? ft_buffer_string(r->out, other, error) : ft_buffer_append(r->out, r->p, size, error);
-    r->p += size;
+    if (close) return rewrite_named(r, close, error);
+    enum ft_status status = other ? ft_buffer_string(r->out, other, error) : ft_buffer_append(r->out, r->p, 2, error);
+    r->p += 2;
     return status;
 }
 

@@ -46,8 +46,8 @@ enum ft_status ft_word_model_read(struct ft_word_model *model, bool *bytes, cons
     enum ft_status status = read_type(model, json, node, merges->p != NULL, error);
     if (status) return status;
     if ((model->type == FT_MODEL_UNIGRAM) != (model->score != NULL) || !model->vocab.slots)
-        return ft_json_fail(json, node, error, model->type == FT_MODEL_UNIGRAM ? "\"vocab\" must be a list of tokens and scores"
-                                                                               : "\"vocab\" must be an object of tokens and ids");
+        return ft_json_fail(json, node, error, "the \"vocab\" of a %s model must be %s", type_name[model->type],
+                            model->type == FT_MODEL_UNIGRAM ? "a list of tokens and scores" : "an object of tokens and ids");
     *bytes = *bytes && model->type == FT_MODEL_BPE;
     switch (model->type) {
     case FT_MODEL_BPE: return ft_bpe_read(&model->u.bpe, &model->vocab, *bytes, json, node, merges, error);
