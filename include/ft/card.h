@@ -21,6 +21,9 @@ enum ft_status ft_card_tokenizer(struct ft_tokenizer **tokenizer, const char *mo
 /* Appends the text of config.json. */
 enum ft_status ft_card_config(const char *model, struct ft_buffer *json, struct ft_error *error);
 
+/* Appends the text of tokenizer.json. */
+enum ft_status ft_card_tokenizer_json(const char *model, struct ft_buffer *json, struct ft_error *error);
+
 /* The elements of all its tensors, without reading them. */
 enum ft_status ft_card_elements(const char *model, uint64_t *elements, struct ft_error *error);
 

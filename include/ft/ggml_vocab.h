@@ -8,6 +8,7 @@
 #define FT_GGML_VOCAB_H
 
 #include "ft/error.h"
+#include "ft/json.h"
 #include "ft/memory.h"
 
 #include <stddef.h>
@@ -30,7 +31,7 @@ struct ft_ggml_text {
     size_t length;
 };
 
-/* Texts are borrowed. Of ft_ggml_vocab_new_..., they belong to the vocabulary. */
+/* The arrays belong to the vocabulary, the texts are borrowed or within what it owns. */
 struct ft_ggml_vocab {
     const char *model, *pre;        /* NUL-terminated; pre may be "" */
     const char *architecture;       /* decides what an empty `pre` means */
@@ -42,7 +43,8 @@ struct ft_ggml_vocab {
     int add_bos, add_eos;           /* 1, 0, or -1: not said */
     uint32_t bos, eos, unknown, pad; /* FT_GGML_NONE: none */
     struct ft_ggml_text chat_template; /* text NULL: none */
-    struct ft_buffer owned;
+    struct ft_json document; /* of ft_ggml_vocab_read, which the texts belong to */
+    char *owned;             /* texts that no file has */
 };
 void ft_ggml_vocab_release(struct ft_ggml_vocab *vocab);
 
@@ -51,8 +53,9 @@ void ft_ggml_vocab_release(struct ft_ggml_vocab *vocab);
 enum ft_status ft_ggml_vocab_write(const struct ft_ggml_vocab *vocab, const char *name, struct ft_buffer *tokenizer,
                                    struct ft_buffer *config, struct ft_error *error);
 
-/* The other way: the text of a tokenizer.json (and its tokenizer's bos, eos and template, filled in by the caller)
- * as a vocabulary of `size` tokens, the model's own number; rows beyond the tokenizer's become unused tokens. */
+/* The other way: fills model, pre, tokens, types, scores, merges, space_prefix and unknown by the text of a
+ * tokenizer.json, for a model of `size` tokens: rows beyond the tokenizer's become unused tokens. FT_UNSUPPORTED when
+ * llama.cpp has no tokenizer that does the same. Release, on failure too. */
 enum ft_status ft_ggml_vocab_read(struct ft_ggml_vocab *vocab, const char *tokenizer_json, size_t length,
                                   const char *name, size_t size, struct ft_error *error);
 

@@ -100,6 +100,14 @@ struct ft_save {
 enum ft_status ft_model_save(struct ft_exec *exec, const struct ft_model *model, const struct ft_save *save,
                              const char *path, char sha256[65], struct ft_error *error);
 
+#define FT_SHARD_BYTES ((size_t)5000000000) /* Hugging Face's "5GB" */
+
+/* The same into an existing directory: model.safetensors, or, when the tensors have more than `most` bytes,
+ * model-00001-of-0000n.safetensors, ... of at most so many (a larger tensor has a file of its own), filled in the
+ * model's order, and model.safetensors.index.json as transformers writes it. */
+enum ft_status ft_model_save_shards(struct ft_exec *exec, const struct ft_model *model, const struct ft_save *save,
+                                    const char *directory, size_t most, struct ft_error *error);
+
 /* The present weights as an operand whose element (r, s) is W[r][s] of the tensor as stored. */
 struct ft_operand ft_parameter_operand(const struct ft_parameter *parameter);
 

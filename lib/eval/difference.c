@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "ft/difference.h"
 
+#include "ft/ftok.h"
+
 #include "ft/config.h"
 #include "ft/decoder.h"
 #include "ft/elementary.h"
@@ -90,4 +92,31 @@ enum ft_status ft_difference_measure(struct ft_difference *difference, struct ft
         free(logits[s]);
     }
     return status;
+}
+
+enum { PROBE_TOKENS = 64, PROBE_RECORDS = 32 };
+
+static enum ft_status measure_on(struct ft_difference *difference, struct ft_exec *exec, struct ft_model *a, struct ft_model *b,
+                                 const struct ft_ftok_set *set, const char *probe, const char *name, struct ft_error *error) {
+    size_t vocab = ft_model_config(a)->vocab, count = set->rows < PROBE_RECORDS ? set->rows : PROBE_RECORDS;
+    if (set->vocab_size > vocab)
+        return ft_fail(error, FT_MISMATCH, "%s: made for a vocabulary of %u, the model has %zu; run ft-tokenize -m %s", probe,
+                       set->vocab_size, vocab, name);
+    return ft_difference_measure(difference, exec, a, b, set->ids, set->start, count, error);
+}
+
+enum ft_status ft_difference_on(struct ft_difference *difference, struct ft_exec *exec, struct ft_model *a, struct ft_model *b,
+                                const char *probe, const char *name, struct ft_error *error) {
+    size_t context = ft_model_config(a)->positions;
+    if (probe) {
+        struct ft_ftok_set set = {0};
+        enum ft_status status = ft_ftok_load(&set, probe, 0, error);
+        if (!status) status = measure_on(difference, exec, a, b, &set, probe, name, error);
+        ft_ftok_set_release(&set);
+        return status;
+    }
+    uint32_t ids[PROBE_TOKENS];
+    size_t start[] = {0, context < PROBE_TOKENS ? context : PROBE_TOKENS};
+    ft_difference_probe(ids, start[1], ft_model_config(a)->vocab);
+    return ft_difference_measure(difference, exec, a, b, ids, start, 1, error);
 }

@@ -118,6 +118,16 @@ enum ft_status ft_card_tokenizer(struct ft_tokenizer **tokenizer, const char *mo
     return status;
 }
 
+/* A file of the directory `model`, appended. */
+static enum ft_status read_file(const char *model, const char *name, size_t max, struct ft_buffer *text,
+                                struct ft_error *error) {
+    struct ft_buffer path = {0};
+    enum ft_status status = ft_path_join(&path, model, name, error);
+    if (!status) status = ft_read_all(text, path.data, max, error);
+    ft_buffer_release(&path);
+    return status;
+}
+
 enum ft_status ft_card_config(const char *model, struct ft_buffer *json, struct ft_error *error) {
     struct ft_buffer path = {0};
     struct ft_gguf *gguf = NULL;
@@ -126,10 +136,20 @@ enum ft_status ft_card_config(const char *model, struct ft_buffer *json, struct 
         status = ft_gguf_open(&gguf, path.data, error);
         if (!status) status = ft_gguf_config(gguf, json, error);
         ft_gguf_close(gguf);
-    } else if (!status) {
-        status = ft_path_join(&path, model, "config.json", error);
-        if (!status) status = ft_read_all(json, path.data, CONFIG_MAX, error);
-    }
+    } else if (!status) status = read_file(model, "config.json", CONFIG_MAX, json, error);
+    ft_buffer_release(&path);
+    return status;
+}
+
+enum ft_status ft_card_tokenizer_json(const char *model, struct ft_buffer *json, struct ft_error *error) {
+    struct ft_buffer path = {0};
+    struct made made = {0};
+    enum ft_status status = ft_card_gguf(model, &path, error);
+    if (!status && path.size) {
+        status = make(&made, path.data, error);
+        if (!status) status = ft_buffer_append(json, made.tokenizer.data, made.tokenizer.size, error);
+    } else if (!status) status = read_file(model, "tokenizer.json", FILE_MAX, json, error);
+    release_made(&made);
     ft_buffer_release(&path);
     return status;
 }

@@ -10,18 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* How a tensor's elements must change on the way in. */
-enum change {
-    AS_IT_IS,
-    UNPAIR,    /* rows of a head: 0, d/2, 1, d/2 + 1, ... in the file */
-    TRANSPOSE, /* [out, in] in the file */
-    ONE_LESS,  /* w + 1 in the file */
-};
-
 struct binding {
     struct ft_parameter *parameter;
     const struct ft_gguf_tensor *tensor;
-    enum change change;
+    enum ft_gguf_change change;
 };
 
 struct job {
@@ -30,28 +22,12 @@ struct job {
     struct binding *bindings; /* [model->count] */
 };
 
-static bool ends_with(const char *text, const char *end) {
-    size_t n = strlen(text), m = strlen(end);
-    return n >= m && strcmp(text + n - m, end) == 0;
-}
-
-static bool is_query_or_key(const char *name) {
-    return strstr(name, ".attn_q.") || strstr(name, ".attn_k.");
-}
-
-static enum change change_of(const struct ft_gguf_arch *arch, const struct ft_gguf_tensor *tensor) {
-    if (arch->pairs && is_query_or_key(tensor->name)) return UNPAIR;
-    if (arch->gpt2 && tensor->rank == 2 && strncmp(tensor->name, "blk.", 4) == 0) return TRANSPOSE;
-    if (arch->one_more && ends_with(tensor->name, "norm.weight")) return ONE_LESS;
-    return AS_IT_IS;
-}
-
 static bool has_shape(const struct binding *b) {
     const struct ft_parameter *p = b->parameter;
     const struct ft_gguf_tensor *t = b->tensor;
     if (p->rank != t->rank) return false;
     if (p->rank == 1) return t->shape[0] == p->cols;
-    size_t rows = b->change == TRANSPOSE ? p->cols : p->rows, cols = b->change == TRANSPOSE ? p->rows : p->cols;
+    size_t rows = b->change == FT_GGUF_TRANSPOSED ? p->cols : p->rows, cols = b->change == FT_GGUF_TRANSPOSED ? p->rows : p->cols;
     return t->shape[0] == rows && t->shape[1] == cols;
 }
 
@@ -62,7 +38,7 @@ static enum ft_status find_one(const struct job *job, struct binding *b, struct 
         return ft_fail(error, FT_UNSUPPORTED, "%s: GGUF has no name for the tensor %s", ft_gguf_path(gguf), b->parameter->name);
     b->tensor = ft_gguf_tensor(gguf, name);
     if (!b->tensor) return ft_fail(error, FT_FORMAT, "%s: the tensor %s is missing", ft_gguf_path(gguf), name);
-    b->change = change_of(job->arch, b->tensor);
+    b->change = ft_gguf_change_of(job->arch, name, b->tensor->rank);
     if (has_shape(b)) return FT_OK;
     return ft_fail(error, FT_FORMAT, "%s: the tensor %s is of %u dimensions, %zu elements; its values say %zu x %zu",
                    ft_gguf_path(gguf), name, b->tensor->rank, b->tensor->elements, b->parameter->rows, b->parameter->cols);
@@ -96,12 +72,12 @@ static enum ft_status refuse_unexpected(const struct job *job, struct ft_error *
 /* --- elements --------------------------------------------------------------------------------------------- */
 
 static enum ft_dtype dtype_of(const struct binding *b) {
-    if (b->change == ONE_LESS) return FT_F32;
+    if (b->change == FT_GGUF_ONE_MORE) return FT_F32;
     return b->tensor->type == FT_GGML_F16 ? FT_F16 : b->tensor->type == FT_GGML_BF16 ? FT_BF16 : FT_F32;
 }
 
 static bool stays(const struct binding *b) {
-    return b->change == AS_IT_IS && ft_ggml_layout((uint32_t)b->tensor->type)->block == 1;
+    return b->change == FT_GGUF_AS_IT_IS && ft_ggml_layout((uint32_t)b->tensor->type)->block == 1;
 }
 
 /* Row `from` of the tensor, whose rows have `cols` elements, at `to`, in dtype_of. */
@@ -112,15 +88,11 @@ static void take_row(const struct binding *b, size_t cols, size_t from, unsigned
     else memcpy(to, row, cols * 2);
 }
 
-/* Heads of d rows: row s * d/2 + i of a head is row 2 i + s of the file's. A bias has one element a row. */
+/* A bias has one element a row. */
 static void unpair(const struct job *job, const struct binding *b, unsigned char *to) {
-    const struct ft_config *config = &job->model->config;
-    size_t d = config->head_dim, cols = b->parameter->rank == 1 ? 1 : b->parameter->cols;
-    size_t rows = b->parameter->elements / cols, stride = cols * ft_dtype_size(dtype_of(b));
-    for (size_t row = 0; row < rows; row++) {
-        size_t head = row / d, s = row % d / (d / 2), i = row % d % (d / 2);
-        take_row(b, cols, head * d + 2 * i + s, to + row * stride);
-    }
+    size_t cols = b->parameter->rank == 1 ? 1 : b->parameter->cols, stride = cols * ft_dtype_size(dtype_of(b));
+    for (size_t row = 0; row < b->parameter->elements / cols; row++)
+        take_row(b, cols, row, to + ft_gguf_paired_row(row, job->model->config.head_dim) * stride);
 }
 
 /* `row` holds one of the file's rows. */
@@ -139,10 +111,10 @@ static void one_less(const struct binding *b, float *to) {
 
 static void convert(const struct job *job, const struct binding *b, unsigned char *row, unsigned char *to) {
     switch (b->change) {
-    case AS_IT_IS: ft_ggml_widen((float *)(void *)to, b->tensor->data, b->tensor->type, b->tensor->elements); break;
-    case UNPAIR: unpair(job, b, to); break;
-    case TRANSPOSE: transpose(b, row, to); break;
-    case ONE_LESS: one_less(b, (float *)(void *)to); break;
+    case FT_GGUF_AS_IT_IS: ft_ggml_widen((float *)(void *)to, b->tensor->data, b->tensor->type, b->tensor->elements); break;
+    case FT_GGUF_PAIRED: unpair(job, b, to); break;
+    case FT_GGUF_TRANSPOSED: transpose(b, row, to); break;
+    case FT_GGUF_ONE_MORE: one_less(b, (float *)(void *)to); break;
     }
 }
 
@@ -155,7 +127,7 @@ static enum ft_status convert_all(const struct job *job, struct ft_error *error)
         const struct binding *b = &job->bindings[i];
         size_t cost = stays(b) ? 0 : ft_arena_cost(b->parameter->elements, ft_dtype_size(dtype_of(b)));
         fits = fits && ft_size_add(total, cost, &total);
-        if (b->change == TRANSPOSE && b->parameter->rows > longest) longest = b->parameter->rows;
+        if (b->change == FT_GGUF_TRANSPOSED && b->parameter->rows > longest) longest = b->parameter->rows;
     }
     if (!fits) return ft_fail(error, FT_LIMIT, "%s: the weights do not fit into memory", model->path);
     enum ft_status status = ft_arena_init(&model->imported, total, error);

@@ -152,6 +152,18 @@ bool ft_gguf_tensor_name(const struct ft_gguf_arch *arch, const char *huggingfac
     return length > 0 && (size_t)length < sizeof full && translate(gpt2_names, full, name);
 }
 
+static bool ends_with(const char *text, const char *end) {
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+enum ft_gguf_change ft_gguf_change_of(const struct ft_gguf_arch *arch, const char *name, unsigned rank) {
+    if (arch->pairs && (strstr(name, ".attn_q.") || strstr(name, ".attn_k."))) return FT_GGUF_PAIRED;
+    if (arch->gpt2 && rank == 2 && strncmp(name, "blk.", 4) == 0) return FT_GGUF_TRANSPOSED;
+    if (arch->one_more && ends_with(name, "norm.weight")) return FT_GGUF_ONE_MORE;
+    return FT_GGUF_AS_IT_IS;
+}
+
 /* --- the file --------------------------------------------------------------------------------------------- */
 
 static bool is_gguf_name(const char *name) {

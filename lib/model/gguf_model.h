@@ -33,6 +33,21 @@ enum ft_status ft_gguf_config(const struct ft_gguf *gguf, struct ft_buffer *json
 #define FT_GGUF_NAME 64u
 bool ft_gguf_tensor_name(const struct ft_gguf_arch *arch, const char *huggingface, char name[FT_GGUF_NAME]);
 
+/* How the elements of a tensor of llama.cpp's differ from Hugging Face's. */
+enum ft_gguf_change {
+    FT_GGUF_AS_IT_IS,
+    FT_GGUF_PAIRED,     /* rows of a head of d: 0, d/2, 1, d/2 + 1, ... of Hugging Face's */
+    FT_GGUF_TRANSPOSED, /* [out, in] of Conv1D's [in, out] */
+    FT_GGUF_ONE_MORE,   /* w + 1 */
+};
+/* Of the tensor that GGUF calls so. */
+enum ft_gguf_change ft_gguf_change_of(const struct ft_gguf_arch *arch, const char *name, unsigned rank);
+
+/* Row `row` of a paired matrix is this row of Hugging Face's, d the head's dimension. */
+static inline size_t ft_gguf_paired_row(size_t row, size_t d) {
+    return row / d * d + row % d % 2 * (d / 2) + row % d / 2;
+}
+
 struct ft_model;
 
 /* Binds the parameters of a new model to a file's tensors: exactly those must be there. What is quantised, or lies

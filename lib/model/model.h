@@ -97,6 +97,10 @@ void ft_model_name(char name[FT_NAME_MAX], const char *pattern, size_t layer, co
 /* Fills the values of a new model without a file (data and value are one). */
 enum ft_status ft_model_initialise(struct ft_model *model, uint64_t seed, struct ft_error *error);
 
+/* values[elements] = the present weights, with the adapter's part when fused; FT_NONFINITE when one is not finite. */
+enum ft_status ft_save_gather(struct ft_exec *exec, const struct ft_model *model, const struct ft_parameter *parameter,
+                              bool fused, float *values, struct ft_error *error);
+
 void ft_adapter_free(struct ft_adapter *adapter); /* NULL is fine */
 
 #endif

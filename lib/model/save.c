@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MIT
  * Writing a model's present weights, with or without its adapter fused in. */
 #include "ft/commit.h"
+#include "ft/file.h"
+#include "ft/json.h"
 #include "ft/rows.h"
 #include "model.h"
 
-#include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct save_job {
     struct ft_exec *exec;
     const struct ft_model *model;
     const struct ft_save *save;
-    struct ft_tensor_out *tensors; /* in the order of model->parameters */
+    const struct ft_parameter **parameters; /* [count]: those of this file */
+    struct ft_tensor_out *tensors;          /* of them, in their order */
+    size_t count;
     float *values;                 /* room for the largest tensor that needs converting */
     void *narrow;
 };
@@ -42,15 +45,15 @@ static bool as_they_are(const struct save_job *job, const struct ft_parameter *p
 }
 
 /* values = (chain over the rank of b * a) * scale + W, in the tensor's own orientation. */
-static void fuse(const struct save_job *job, const struct ft_module *module,
-                 const struct ft_parameter *parameter) {
+static void fuse(struct ft_exec *exec, const struct ft_module *module, const struct ft_parameter *parameter,
+                 float *values) {
     struct ft_operand a = ft_parameter_operand(module->lora_a), b = ft_parameter_operand(module->lora_b);
     struct ft_product product = {.m = module->out,
                                  .n = module->in,
                                  .k = module->rank,
                                  .a = b,
                                  .b = a,
-                                 .c = job->values,
+                                 .c = values,
                                  .ldc = parameter->cols,
                                  .scale = module->scale};
     if (module->in_out) { /* [in, out] = A^T B^T */
@@ -59,29 +62,30 @@ static void fuse(const struct save_job *job, const struct ft_module *module,
         product.a = (struct ft_operand){a.data, a.dtype, a.col_stride, a.row_stride};
         product.b = (struct ft_operand){b.data, b.dtype, b.col_stride, b.row_stride};
     }
-    ft_gemm(job->exec, &product);
+    ft_gemm(exec, &product);
 }
 
 /* values += W, W in any type: a chunk at a time. */
-static void add_weights(const struct save_job *job, const struct ft_parameter *parameter) {
+static void add_weights(const struct ft_parameter *parameter, float *values) {
     float chunk[1024];
     struct ft_operand w = ft_parameter_operand(parameter);
     for (size_t i = 0; i < parameter->elements; i += 1024) {
         size_t left = parameter->elements - i, count = left < 1024 ? left : 1024;
         ft_widen(chunk, (const unsigned char *)w.data + i * ft_dtype_size(w.dtype), w.dtype, count);
-        for (size_t j = 0; j < count; j++) job->values[i + j] += chunk[j];
+        for (size_t j = 0; j < count; j++) values[i + j] += chunk[j];
     }
 }
 
-static void gather_values(const struct save_job *job, const struct ft_parameter *parameter) {
-    const struct ft_module *module = job->save->fuse ? adapted_by(job->model, parameter) : NULL;
+enum ft_status ft_save_gather(struct ft_exec *exec, const struct ft_model *model, const struct ft_parameter *parameter,
+                              bool fused, float *values, struct ft_error *error) {
+    const struct ft_module *module = fused ? adapted_by(model, parameter) : NULL;
     struct ft_operand w = ft_parameter_operand(parameter);
-    if (!module) {
-        ft_widen(job->values, w.data, w.dtype, parameter->elements);
-        return;
-    }
-    fuse(job, module, parameter);
-    add_weights(job, parameter);
+    if (module) {
+        fuse(exec, module, parameter, values);
+        add_weights(parameter, values);
+    } else ft_widen(values, w.data, w.dtype, parameter->elements);
+    if (ft_all_finite(exec, parameter->elements, values)) return FT_OK;
+    return ft_fail(error, FT_NONFINITE, "the tensor '%s' holds a NaN or an infinity", parameter->name);
 }
 
 static bool narrow_finite(const struct save_job *job, enum ft_dtype dtype, size_t count) {
@@ -93,10 +97,9 @@ static bool narrow_finite(const struct save_job *job, enum ft_dtype dtype, size_
 static enum ft_status write_tensor(void *arg, const struct ft_tensor_out *tensor, size_t index,
                                    struct ft_output *output, struct ft_error *error) {
     const struct save_job *job = arg;
-    const struct ft_parameter *parameter = job->model->parameters[index];
-    gather_values(job, parameter);
-    if (!ft_all_finite(job->exec, parameter->elements, job->values))
-        return ft_fail(error, FT_NONFINITE, "the tensor '%s' holds a NaN or an infinity", parameter->name);
+    const struct ft_parameter *parameter = job->parameters[index];
+    enum ft_status status = ft_save_gather(job->exec, job->model, parameter, job->save->fuse, job->values, error);
+    if (status) return status;
     if (tensor->dtype == FT_F32)
         return ft_output_write(output, job->values, parameter->elements * sizeof *job->values, error);
     if (!narrow_finite(job, tensor->dtype, parameter->elements))
@@ -106,37 +109,137 @@ static enum ft_status write_tensor(void *arg, const struct ft_tensor_out *tensor
     return ft_output_write(output, job->narrow, parameter->elements * ft_dtype_size(tensor->dtype), error);
 }
 
+static struct ft_tensor_out describe_one(const struct save_job *job, const struct ft_parameter *parameter) {
+    struct ft_tensor_out tensor = {
+        .name = parameter->name, .dtype = saved_dtype(job->save, parameter), .rank = parameter->rank};
+    if (parameter->rank == 2) tensor.shape[0] = parameter->rows;
+    tensor.shape[parameter->rank - 1] = parameter->cols;
+    if (as_they_are(job, parameter)) tensor.data = ft_parameter_operand(parameter).data;
+    return tensor;
+}
+
 /* Fills in the list; returns the elements of the largest tensor that cannot be written as it is. */
 static size_t describe(struct save_job *job) {
     size_t largest = 0;
-    for (size_t i = 0; i < job->model->count; i++) {
-        const struct ft_parameter *parameter = job->model->parameters[i];
-        bool plain = as_they_are(job, parameter);
-        job->tensors[i] = (struct ft_tensor_out){
-            .name = parameter->name, .dtype = saved_dtype(job->save, parameter), .rank = parameter->rank};
-        if (parameter->rank == 2) job->tensors[i].shape[0] = parameter->rows;
-        job->tensors[i].shape[parameter->rank - 1] = parameter->cols;
-        if (plain) job->tensors[i].data = ft_parameter_operand(parameter).data;
-        else if (parameter->elements > largest) largest = parameter->elements;
+    for (size_t i = 0; i < job->count; i++) {
+        job->tensors[i] = describe_one(job, job->parameters[i]);
+        if (!job->tensors[i].data && job->parameters[i]->elements > largest) largest = job->parameters[i]->elements;
     }
     return largest;
 }
 
-enum ft_status ft_model_save(struct ft_exec *exec, const struct ft_model *model, const struct ft_save *save,
-                             const char *path, char sha256[65], struct ft_error *error) {
-    struct save_job job = {.exec = exec, .model = model, .save = save};
-    enum ft_status status = ft_alloc(&job.tensors, model->count, sizeof *job.tensors, error);
-    if (status) return status;
-    size_t largest = describe(&job);
+/* One file of job->parameters. */
+static enum ft_status save_file(struct save_job *job, const char *path, char sha256[65], struct ft_error *error) {
     struct ft_arena arena = {0};
-    status = ft_arena_init(&arena, ft_arena_cost(largest, sizeof(float)) + ft_arena_cost(largest, 2), error);
+    size_t largest = describe(job);
+    enum ft_status status =
+        ft_arena_init(&arena, ft_arena_cost(largest, sizeof(float)) + ft_arena_cost(largest, 2), error);
     if (!status) {
-        job.values = ft_arena_take(&arena, largest, sizeof(float));
-        job.narrow = ft_arena_take(&arena, largest, 2);
-        status = ft_safetensors_write(path, job.tensors, model->count, write_tensor, &job, save->flags,
-                                      sha256, error);
+        job->values = ft_arena_take(&arena, largest, sizeof(float));
+        job->narrow = ft_arena_take(&arena, largest, 2);
+        status = ft_safetensors_write(path, job->tensors, job->count, write_tensor, job, job->save->flags, sha256,
+                                      error);
     }
     ft_arena_release(&arena);
-    free(job.tensors);
+    return status;
+}
+
+static enum ft_status prepare(struct save_job *job, struct ft_error *error) {
+    enum ft_status status = ft_alloc(&job->tensors, job->model->count, sizeof *job->tensors, error);
+    return status ? status : ft_alloc(&job->parameters, job->model->count, sizeof *job->parameters, error);
+}
+
+static void release(struct save_job *job) {
+    free(job->parameters);
+    free(job->tensors);
+}
+
+enum ft_status ft_model_save(struct ft_exec *exec, const struct ft_model *model, const struct ft_save *save,
+                             const char *path, char sha256[65], struct ft_error *error) {
+    struct save_job job = {.exec = exec, .model = model, .save = save, .count = model->count};
+    enum ft_status status = prepare(&job, error);
+    for (size_t i = 0; i < model->count && !status; i++) job.parameters[i] = model->parameters[i];
+    if (!status) status = save_file(&job, path, sha256, error);
+    release(&job);
+    return status;
+}
+
+/* --- shards ----------------------------------------------------------------------------------------------- */
+
+static size_t bytes_of(const struct save_job *job, const struct ft_parameter *parameter) {
+    return parameter->elements * ft_dtype_size(saved_dtype(job->save, parameter));
+}
+
+/* The first parameter (in the model's order) that does not fit into the shard that begins at `first`. */
+static size_t shard_end(const struct save_job *job, size_t first, size_t most) {
+    size_t end = first, bytes = 0;
+    while (end < job->model->count) {
+        size_t more = bytes_of(job, &job->model->storage[end]);
+        if (end > first && (bytes > most || more > most - bytes)) break; /* one that is larger has its own */
+        bytes += more;
+        end++;
+    }
+    return end;
+}
+
+static void shard_name(char name[64], size_t i, size_t count) {
+    snprintf(name, 64, "model-%05zu-of-%05zu.safetensors", i + 1, count);
+}
+
+/* As transformers writes it. */
+static enum ft_status save_index(const struct save_job *job, const char *directory, size_t most, size_t shards,
+                                 struct ft_error *error) {
+    struct ft_json json = {0};
+    struct ft_buffer path = {0};
+    uint64_t total = 0, elements = 0;
+    enum ft_status status = ft_json_new(&json, FT_JSON_OBJECT, error);
+    if (status) return status;
+    struct cJSON *metadata = ft_json_set_object(&json, json.root, "metadata"),
+                 *map = ft_json_set_object(&json, json.root, "weight_map");
+    for (size_t shard = 0, first = 0; shard < shards; shard++) {
+        char name[64];
+        shard_name(name, shard, shards);
+        for (size_t end = shard_end(job, first, most); first < end; first++) {
+            ft_json_set_string(&json, map, job->model->storage[first].name, name);
+            total += bytes_of(job, &job->model->storage[first]);
+            elements += job->model->storage[first].elements;
+        }
+    }
+    ft_json_set_u64(&json, metadata, "total_parameters", elements);
+    ft_json_set_u64(&json, metadata, "total_size", total);
+    status = ft_path_join(&path, directory, "model.safetensors.index.json", error);
+    if (!status) status = ft_json_save(&json, path.data, FT_JSON_SORTED | FT_JSON_PRETTY, job->save->flags, error);
+    ft_buffer_release(&path);
+    ft_json_release(&json);
+    return status;
+}
+
+static enum ft_status save_shards(struct save_job *job, const char *directory, size_t most, size_t shards,
+                                  struct ft_error *error) {
+    struct ft_buffer path = {0};
+    enum ft_status status = FT_OK;
+    for (size_t shard = 0, first = 0; shard < shards && !status; shard++) {
+        char name[64] = "model.safetensors";
+        if (shards > 1) shard_name(name, shard, shards);
+        job->count = 0;
+        for (size_t end = shard_end(job, first, most); first < end; first++)
+            job->parameters[job->count++] = &job->model->storage[first];
+        ft_buffer_clear(&path);
+        status = ft_path_join(&path, directory, name, error);
+        if (!status) status = save_file(job, path.data, NULL, error);
+    }
+    if (!status && shards > 1) status = save_index(job, directory, most, shards, error);
+    ft_buffer_release(&path);
+    return status;
+}
+
+enum ft_status ft_model_save_shards(struct ft_exec *exec, const struct ft_model *model, const struct ft_save *save,
+                                    const char *directory, size_t most, struct ft_error *error) {
+    struct save_job job = {.exec = exec, .model = model, .save = save};
+    size_t shards = 0;
+    for (size_t first = 0; first < model->count; shards++) first = shard_end(&job, first, most);
+    enum ft_status status = prepare(&job, error);
+    if (!status) status = save_shards(&job, directory, most, shards, error);
+    release(&job);
     return status;
 }

@@ -3,7 +3,6 @@
  * A GGUF file's vocabulary as tokenizer.json: what transformers makes of the same model. */
 #include "ft/ggml_vocab.h"
 
-#include "ft/json.h"
 #include "ggml_pre.h"
 #include "unicode.h"
 #include "vocab.h"
@@ -354,6 +353,7 @@ void ft_ggml_vocab_release(struct ft_ggml_vocab *vocab) {
     free(vocab->merge);
     free(vocab->type);
     free(vocab->score);
-    ft_buffer_release(&vocab->owned);
+    free(vocab->owned);
+    ft_json_release(&vocab->document);
     *vocab = (struct ft_ggml_vocab){.tokens = 0};
 }
