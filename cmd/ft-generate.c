@@ -229,7 +229,7 @@ static enum ft_status check(const struct settings *s, int operands, struct ft_er
 int main(int argc, char **argv) {
     struct settings s = {.max_tokens = 256, .top_p = 1.0, .seed = 1};
     const struct ft_option options[] = {
-        {'m', "model", FT_OPTION_STRING, &s.model, "DIR", "the model", 0, 0},
+        {'m', "model", FT_OPTION_STRING, &s.model, "MODEL", "the model: a Hugging Face directory or a .gguf file", 0, 0},
         {'a', "adapter", FT_OPTION_STRING, &s.tuned, "DIR", "what ft-train wrote: an adapter or a fully tuned model", 0, 0},
         {'n', "max-tokens", FT_OPTION_SIZE, &s.max_tokens, "N", "longest completion (default 256)", 1, PROMPTS_MAX},
         {0, "temperature", FT_OPTION_DOUBLE, &s.temperature, "T", "0 takes the most probable token (default), 1 samples as the model says", 0, 0},

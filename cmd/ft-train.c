@@ -382,7 +382,7 @@ int main(int argc, char **argv) {
     struct work w = {0};
     struct options *o = &w.options;
     const struct ft_option table[] = {
-        {'m', "model", FT_OPTION_STRING, &o->model, "DIR", "the model: config.json, safetensors, tokenizer.json", 0, 0},
+        {'m', "model", FT_OPTION_STRING, &o->model, "MODEL", "the model: a Hugging Face directory or a .gguf file", 0, 0},
         {'t', "train", FT_OPTION_STRING, &o->train, "FILE", "token stream to learn from, or the directory of a split", 0, 0},
         {'v', "valid", FT_OPTION_STRING, &o->valid, "FILE", "token stream to validate on", 0, 0},
         {'r', "recipe", FT_OPTION_STRING, &o->recipe, "FILE", "recipe in JSON", 0, 0},

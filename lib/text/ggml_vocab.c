@@ -330,6 +330,14 @@ static enum ft_status check_ids(const struct writer *w) {
     return FT_OK;
 }
 
+/* Strict JSON cannot hold one. */
+static enum ft_status check_texts(const struct writer *w) {
+    for (size_t id = 0; id < w->vocab->tokens; id++)
+        if (memchr(w->vocab->token[id].text, 0, w->vocab->token[id].length))
+            return ft_fail(w->error, FT_UNSUPPORTED, "%s: tokenizer.ggml.tokens: token %zu has a NUL byte in it", w->name, id);
+    return FT_OK;
+}
+
 enum ft_status ft_ggml_vocab_write(const struct ft_ggml_vocab *vocab, const char *name, struct ft_buffer *tokenizer,
                                    struct ft_buffer *config, struct ft_error *error) {
     struct writer w = {vocab, name, tokenizer, error};
@@ -339,6 +347,7 @@ enum ft_status ft_ggml_vocab_write(const struct ft_ggml_vocab *vocab, const char
                        name, vocab->model);
     const struct ft_ggml_pre *pre = NULL;
     enum ft_status status = check_ids(&w);
+    if (!status) status = check_texts(&w);
     if (!status && byte_level) status = find_pre(&w, &pre);
     if (!status) status = put(&w, "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,");
     if (!status) status = put_added(&w);
