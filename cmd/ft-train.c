@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * ft-train: fine-tunes a model on a token stream, or trains one from nothing. */
+#include "ft/card.h"
 #include "ft/commit.h"
 #include "ft/file.h"
 #include "ft/lora.h"
@@ -98,15 +99,15 @@ static enum ft_status find_streams(struct work *w, struct ft_error *error) {
 
 static enum ft_status check_tokenizer(const struct work *w, const struct ft_ftok_set *set, const char *name,
                                       struct ft_error *error) {
-    struct ft_buffer path = {0};
+    struct ft_buffer json = {0};
     char hex[FT_SHA256_HEX];
-    enum ft_status status = ft_path_join(&path, w->options.model, "tokenizer.json", error);
-    if (!status) status = ft_sha256_file(path.data, hex, NULL, error);
-    if (!status && strcmp(hex, set->tokenizer) != 0)
-        status = ft_fail(error, FT_MISMATCH, "%s: made with another tokenizer (%.12s...) than %s (%.12s...); "
-                         "run ft-tokenize -m %s", name, set->tokenizer, path.data, hex, w->options.model);
-    ft_buffer_release(&path);
-    return status;
+    enum ft_status status = ft_card_tokenizer_json(w->options.model, &json, error);
+    if (status) return status;
+    ft_sha256_hex(json.data, json.size, hex);
+    ft_buffer_release(&json);
+    if (strcmp(hex, set->tokenizer) == 0) return FT_OK;
+    return ft_fail(error, FT_MISMATCH, "%s: made with another tokenizer (%.12s...) than that of %s (%.12s...); "
+                   "run ft-tokenize -m %s", name, set->tokenizer, w->options.model, hex, w->options.model);
 }
 
 static enum ft_status load_stream(struct work *w, struct ft_ftok_set *set, const char *path, struct ft_error *error) {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # An experiment as a Makefile, ft-pipeline(7):
 #
-#     MODEL = base                  a model directory
+#     MODEL = base                  a model: a directory, or a .gguf file
 #     DATA  = data.jsonl            records; or TRAIN, VALID and TEST when the split is given
 #     include pipelines/ft.mk
 #
@@ -20,12 +20,12 @@ TASKS   ?= loss,exact
 .DELETE_ON_ERROR:
 
 ft_work  := $(OUT)/.ft
-ft_model := $(wildcard $(addprefix $(MODEL)/,config.json generation_config.json *.safetensors *.safetensors.index.json \
-              tokenizer.json tokenizer_config.json special_tokens_map.json chat_template.jinja))
+ft_model := $(wildcard $(filter %.gguf,$(MODEL)) $(addprefix $(MODEL)/,config.json generation_config.json *.safetensors \
+              *.safetensors.index.json tokenizer.json tokenizer_config.json special_tokens_map.json chat_template.jinja *.gguf))
 ft_threads := $(if $(THREADS),--threads $(THREADS))
 
 ifeq ($(ft_model),)
-$(error MODEL=$(MODEL): no model directory there)
+$(error MODEL=$(MODEL): no model there)
 endif
 
 # $(call ft_fact,NAME,TEXT): a file that holds TEXT and changes only when TEXT does.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ft/provenance.h"
 
+#include "ft/card.h"
 #include "ft/commit.h"
 #include "ft/file.h"
 #include "ft/version.h"
@@ -91,13 +92,22 @@ enum ft_status ft_provenance_add_file(struct ft_provenance *p, const char *role,
     return status ? status : add_dependency(p, role, last_component(path), "sha256", sha256, error);
 }
 
-enum ft_status ft_provenance_add_model(struct ft_provenance *p, const char *role, const char *path,
-                                       struct ft_error *error) {
+static enum ft_status add_directory(struct ft_provenance *p, const char *role, const char *path,
+                                    struct ft_error *error) {
     char digest[FT_SHA256_HEX];
     enum ft_status status = ft_model_digest(path, digest, error);
-    if (status) return status;
-    if (ft_path_is_directory(path)) return add_dependency(p, role, role, "dirHash", digest, error);
-    return add_dependency(p, role, last_component(path), "sha256", digest, error);
+    return status ? status : add_dependency(p, role, role, "dirHash", digest, error);
+}
+
+enum ft_status ft_provenance_add_model(struct ft_provenance *p, const char *role, const char *path,
+                                       struct ft_error *error) {
+    struct ft_buffer gguf = {0};
+    enum ft_status status = ft_card_gguf(path, &gguf, error);
+    if (!status && (gguf.size || !ft_path_is_directory(path)))
+        status = ft_provenance_add_file(p, role, gguf.size ? gguf.data : path, error);
+    else if (!status) status = add_directory(p, role, path, error);
+    ft_buffer_release(&gguf);
+    return status;
 }
 
 /* --- outputs -------------------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ft/verify.h"
 
+#include "ft/card.h"
 #include "ft/file.h"
 #include "ft/ftok.h"
 #include "ft/json.h"
@@ -167,6 +168,23 @@ static enum ft_status read_stream(struct stream *stream, struct ft_ftok_reader *
     return FT_OK;
 }
 
+/* Streams are made by the tokenizer.json that a GGUF file's values stand for: the file holds it, too. One that is no
+ * model (an adapter) has none. */
+static enum ft_status add_tokenizer(struct item *item, struct ft_error *error) {
+    struct ft_buffer gguf = {0}, json = {0};
+    struct ft_error ignored;
+    char sha256[FT_SHA256_HEX];
+    enum ft_status status = ft_card_gguf(item->path, &gguf, error);
+    if (!status && gguf.size && ft_card_tokenizer_json(item->path, &json, &ignored) == FT_OK) {
+        ft_sha256_hex(json.data, json.size, sha256);
+        status = ft_manifest_add(&item->files, "tokenizer.json", sha256, error);
+        ft_manifest_sort(&item->files);
+    }
+    ft_buffer_release(&json);
+    ft_buffer_release(&gguf);
+    return status;
+}
+
 /* A token stream carries its own evidence: it is read to its end. Other files are leaves. */
 static enum ft_status load_file(struct item *item, struct ft_error *error) {
     struct ft_source *source;
@@ -179,7 +197,7 @@ static enum ft_status load_file(struct item *item, struct ft_error *error) {
     status = ft_ftok_detect(source, &item->stream.is, error);
     if (status || !item->stream.is) {
         ft_source_close(source);
-        return status;
+        return status ? status : add_tokenizer(item, error);
     }
     item->evidence = true;
     status = ft_ftok_from(&reader, source, error);
@@ -343,7 +361,7 @@ static enum ft_status check_leaf(const struct chain *chain, const struct item *i
         say(chain, "ok    %s: a leaf", item->path);
         return FT_OK;
     }
-    const char *digest = !item->directory ? item->files.entry[0].sha256 : item->model[0] ? item->model : "none";
+    const char *digest = !item->directory ? ft_manifest_find(&item->files, last_component(item->path))->sha256 : item->model[0] ? item->model : "none";
     return ft_fail(error, FT_MISMATCH,
                    "%s: has no evidence of its own, and nothing given was made from it (%s %s)", item->path,
                    item->directory ? "model digest" : "SHA-256", digest);
