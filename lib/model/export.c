@@ -17,7 +17,7 @@
 struct item {
     const struct ft_parameter *parameter;
     enum ft_gguf_change change;
-    size_t head_dim;
+    size_t heads, head_dim;
     float factor; /* of every element */
     char name[FT_GGUF_NAME];
 };
@@ -31,6 +31,8 @@ struct job {
     struct item *items;
     struct ft_gguf_tensor_out *tensors;
     size_t count;
+    float *divisors;     /* of rotary frequencies, or NULL */
+    struct ft_parameter divisor_parameter;
     float *values, *row; /* room for the largest tensor, for the longest row */
     unsigned char *narrow;
 };
@@ -57,8 +59,7 @@ static const float *file_row(const struct job *job, const struct item *item, siz
         for (size_t i = 0; i < cols; i++) job->row[i] = job->values[i * p->cols + r];
         return job->row;
     }
-    size_t from = item->change == FT_GGUF_PAIRED ? ft_gguf_paired_row(r, item->head_dim) : r;
-    return job->values + from * cols;
+    return job->values + ft_gguf_row(item->change, r, item->heads, item->head_dim) * cols;
 }
 
 static void adjust(const struct job *job, const struct item *item) {
@@ -79,7 +80,8 @@ static enum ft_status write_tensor(void *arg, const struct ft_gguf_tensor_out *t
                                    struct ft_output *output, struct ft_error *error) {
     const struct job *job = arg;
     const struct item *item = &job->items[index];
-    size_t rows = tensor->rank == 2 ? (size_t)tensor->shape[0] : item->change == FT_GGUF_PAIRED ? item->parameter->cols : 1;
+    bool moved = item->change == FT_GGUF_PAIRED || item->change == FT_GGUF_BY_PART; /* a bias moves by elements */
+    size_t rows = tensor->rank == 2 ? (size_t)tensor->shape[0] : moved ? item->parameter->cols : 1;
     size_t cols = item->parameter->elements / rows;
     const struct ft_ggml_layout *layout = ft_ggml_layout((uint32_t)tensor->type);
     enum ft_status status =
@@ -141,6 +143,7 @@ static enum ft_status make_room(struct job *job, size_t count, struct ft_error *
 }
 
 static void release(struct job *job) {
+    free(job->divisors);
     free(job->tensors);
     free(job->items);
     ft_gguf_meta_release(&job->meta);
@@ -155,9 +158,24 @@ static enum ft_status no_name(const struct job *job, const char *name, struct ft
 static enum ft_status add_parameter(struct job *job, const struct ft_parameter *parameter, const char *as,
                                     struct ft_error *error) {
     struct item *item = &job->items[job->count++];
-    *item = (struct item){.parameter = parameter, .factor = 1, .head_dim = job->model->config.head_dim};
+    const struct ft_config *config = &job->model->config;
+    *item = (struct item){.parameter = parameter, .factor = 1, .heads = config->heads, .head_dim = config->head_dim};
     if (!ft_gguf_tensor_name(job->arch, as, item->name)) return no_name(job, as, error);
     item->change = ft_gguf_change_of(job->arch, item->name, parameter->rank);
+    return FT_OK;
+}
+
+/* llama.cpp has the scaling of Llama 3 as a tensor of divisors. */
+static enum ft_status add_divisors(struct job *job, struct ft_error *error) {
+    const struct ft_rope *rope = &job->model->config.rope[0];
+    if (job->model->config.rope_count == 0 || rope->scaling != FT_ROPE_LLAMA3) return FT_OK;
+    size_t count = rope->dimensions / 2;
+    enum ft_status status = ft_alloc(&job->divisors, count, sizeof *job->divisors, error);
+    if (status) return status;
+    for (size_t i = 0; i < count; i++) job->divisors[i] = (float)ft_gguf_llama3_divisor(rope, i);
+    job->divisor_parameter = (struct ft_parameter){
+        .name = "rope_freqs.weight", .rank = 1, .rows = 1, .cols = count, .elements = count, .dtype = FT_F32, .data = job->divisors};
+    job->items[job->count++] = (struct item){.parameter = &job->divisor_parameter, .factor = 1, .name = "rope_freqs.weight"};
     return FT_OK;
 }
 
@@ -168,6 +186,7 @@ enum ft_status ft_export_model(struct ft_exec *exec, const struct ft_model *mode
     if (!status) status = make_room(&job, model->count + 1, error);
     for (size_t i = 0; i < model->count && !status; i++)
         status = add_parameter(&job, &model->storage[i], model->storage[i].name, error);
+    if (!status) status = add_divisors(&job, error);
     if (!status) status = write_file(&job, path, sha256, error);
     release(&job);
     return status;
@@ -187,9 +206,10 @@ static enum ft_status add_module(struct job *job, const struct ft_module *module
     *a = (struct item){.parameter = module->lora_a, .factor = 1};
     if (!ft_gguf_tensor_name(job->arch, module->weight->name, a->name)) return no_name(job, module->weight->name, error);
     enum ft_gguf_change change = ft_gguf_change_of(job->arch, a->name, 2);
-    *b = (struct item){.parameter = module->lora_b, .head_dim = job->model->config.head_dim};
+    const struct ft_config *config = &job->model->config;
+    *b = (struct item){.parameter = module->lora_b, .heads = config->heads, .head_dim = config->head_dim};
     b->factor = (float)((double)module->scale * (double)module->rank / (double)alpha);
-    b->change = change == FT_GGUF_PAIRED ? change : FT_GGUF_AS_IT_IS; /* Conv1D's A and B are [r, in] and [out, r] */
+    b->change = change == FT_GGUF_TRANSPOSED ? FT_GGUF_AS_IT_IS : change; /* Conv1D's A and B are [r, in] and [out, r] */
     memcpy(b->name, a->name, sizeof b->name);
     if (add_suffix(a->name, ".lora_a") && add_suffix(b->name, ".lora_b")) return FT_OK;
     return no_name(job, module->weight->name, error);

@@ -89,10 +89,11 @@ static void take_row(const struct binding *b, size_t cols, size_t from, unsigned
 }
 
 /* A bias has one element a row. */
-static void unpair(const struct job *job, const struct binding *b, unsigned char *to) {
+static void reorder(const struct job *job, const struct binding *b, unsigned char *to) {
+    const struct ft_config *config = &job->model->config;
     size_t cols = b->parameter->rank == 1 ? 1 : b->parameter->cols, stride = cols * ft_dtype_size(dtype_of(b));
     for (size_t row = 0; row < b->parameter->elements / cols; row++)
-        take_row(b, cols, row, to + ft_gguf_paired_row(row, job->model->config.head_dim) * stride);
+        take_row(b, cols, row, to + ft_gguf_row(b->change, row, config->heads, config->head_dim) * stride);
 }
 
 /* `row` holds one of the file's rows. */
@@ -112,7 +113,8 @@ static void one_less(const struct binding *b, float *to) {
 static void convert(const struct job *job, const struct binding *b, unsigned char *row, unsigned char *to) {
     switch (b->change) {
     case FT_GGUF_AS_IT_IS: ft_ggml_widen((float *)(void *)to, b->tensor->data, b->tensor->type, b->tensor->elements); break;
-    case FT_GGUF_PAIRED: unpair(job, b, to); break;
+    case FT_GGUF_PAIRED:
+    case FT_GGUF_BY_PART: reorder(job, b, to); break;
     case FT_GGUF_TRANSPOSED: transpose(b, row, to); break;
     case FT_GGUF_ONE_MORE: one_less(b, (float *)(void *)to); break;
     }

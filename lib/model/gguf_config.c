@@ -4,7 +4,7 @@
  */
 #include "gguf_model.h"
 
-#include "ft/dtype.h"
+#include "ft/config.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -115,41 +115,42 @@ static void set_common(struct writer *w) {
 
 /* --- rotary scaling --------------------------------------------------------------------------------------- */
 
-/* The divisor of frequency i that "llama3" scaling means (transformers' modeling_rope_utils). */
-static double llama3_divisor(double theta, size_t dimensions, size_t i, double factor) {
-    const double low = 1, high = 4, original = 8192, pi = 3.14159265358979323846;
-    double wave = 2 * pi * pow(theta, (double)(2 * i) / (double)dimensions);
-    if (wave < original / high) return 1;
-    if (wave > original / low) return factor;
-    double smooth = (original / wave - low) / (high - low);
-    return 1 / ((1 - smooth) / factor + smooth);
+double ft_gguf_llama3_divisor(const struct ft_rope *rope, size_t i) {
+    const double pi = 3.14159265358979323846;
+    double wave = 2 * pi * pow(rope->theta, (double)(2 * i) / (double)rope->dimensions);
+    if (wave < rope->original / rope->high) return 1;
+    if (wave > rope->original / rope->low) return rope->factor;
+    double smooth = (rope->original / wave - rope->low) / (rope->high - rope->low);
+    return 1 / ((1 - smooth) / rope->factor + smooth);
 }
 
 /* llama.cpp keeps only the divisors, in a tensor: the scaling is found again by its factor (the largest divisor)
  * and must explain every one of them. */
 static void set_llama3(struct writer *w, const struct ft_gguf_tensor *divisors) {
-    double theta = get_double(w, "rope.freq_base", FT_JSON_OPTIONAL, 10000), factor = 1;
+    struct ft_rope rope = {.theta = get_double(w, "rope.freq_base", FT_JSON_OPTIONAL, 10000),
+                           .factor = 1, .low = 1, .high = 4, .original = 8192};
     uint64_t heads = get_u64(w, "attention.head_count", FT_JSON_REQUIRED, 1);
     uint64_t usual = get_u64(w, "embedding_length", FT_JSON_REQUIRED, 1) / (heads ? heads : 1);
     uint64_t dimensions = get_u64(w, "rope.dimension_count", FT_JSON_OPTIONAL, usual);
     float stored[256];
     bool good = divisors->type == FT_GGML_F32 && divisors->rank == 1 && divisors->elements <= 256 &&
-                divisors->elements * 2 == dimensions && theta >= 1 && theta <= 1e18;
+                divisors->elements * 2 == dimensions && rope.theta >= 1 && rope.theta <= 1e18;
     if (good) ft_ggml_widen(stored, divisors->data, FT_GGML_F32, divisors->elements);
     for (size_t i = 0; good && i < divisors->elements; i++)
-        if (stored[i] > factor) factor = (double)stored[i];
+        if ((double)stored[i] > rope.factor) rope.factor = (double)stored[i];
+    rope.dimensions = (size_t)dimensions;
     for (size_t i = 0; good && i < divisors->elements; i++)
-        good = fabs((double)stored[i] / llama3_divisor(theta, (size_t)dimensions, i, factor) - 1) < 1e-4;
+        good = fabs((double)stored[i] / ft_gguf_llama3_divisor(&rope, i) - 1) < 1e-4;
     if (!good && !w->status)
         w->status = ft_fail(w->error, FT_UNSUPPORTED, "%s: rope_freqs.weight is not the scaling of Llama 3",
                             ft_gguf_path(w->gguf));
     if (w->status) return;
-    struct cJSON *rope = ft_json_set_object(&w->json, w->json.root, "rope_scaling");
-    ft_json_set_string(&w->json, rope, "rope_type", "llama3");
-    ft_json_set_double(&w->json, rope, "factor", factor);
-    ft_json_set_double(&w->json, rope, "low_freq_factor", 1);
-    ft_json_set_double(&w->json, rope, "high_freq_factor", 4);
-    ft_json_set_u64(&w->json, rope, "original_max_position_embeddings", 8192);
+    struct cJSON *node = ft_json_set_object(&w->json, w->json.root, "rope_scaling");
+    ft_json_set_string(&w->json, node, "rope_type", "llama3");
+    ft_json_set_float(&w->json, node, "factor", (float)rope.factor);
+    ft_json_set_double(&w->json, node, "low_freq_factor", rope.low);
+    ft_json_set_double(&w->json, node, "high_freq_factor", rope.high);
+    ft_json_set_u64(&w->json, node, "original_max_position_embeddings", (uint64_t)rope.original);
 }
 
 static void set_named_scaling(struct writer *w, struct ft_gguf_text type) {
@@ -186,6 +187,42 @@ static void set_rope(struct writer *w) {
 
 /* --- families --------------------------------------------------------------------------------------------- */
 
+static bool is(const struct writer *w, const char *model_type) { return strcmp(w->arch->model_type, model_type) == 0; }
+
+/* What Gemma's scores are divided by the root of is not in the file: llama.cpp knows the one model of each generation
+ * where it is not the head's dimension. */
+static void set_gemma(struct writer *w) {
+    struct ft_json *json = &w->json;
+    uint64_t layers = get_u64(w, "block_count", FT_JSON_REQUIRED, 1), heads = get_u64(w, "attention.head_count", FT_JSON_REQUIRED, 1);
+    bool largest = layers == (is(w, "gemma2") ? 46 : 62);
+    uint64_t divisor = largest && heads ? get_u64(w, "embedding_length", FT_JSON_REQUIRED, 1) / heads
+                                        : get_u64(w, "attention.key_length", FT_JSON_REQUIRED, 1);
+    ft_json_set_string(json, json->root, "hidden_activation", "gelu_pytorch_tanh");
+    if (is(w, "gemma")) return;
+    ft_json_set_u64(json, json->root, "query_pre_attn_scalar", divisor);
+    if (is(w, "gemma2")) copy_number(w, "attn_logit_softcapping", "attn_logit_softcapping", FT_JSON_OPTIONAL);
+    copy_number(w, "final_logit_softcapping", "final_logit_softcapping", FT_JSON_OPTIONAL);
+}
+
+/* What only one family has. */
+static void set_special(struct writer *w) {
+    struct ft_json *json = &w->json;
+    if (w->arch->one_more) set_gemma(w);
+    if (is(w, "granite")) {
+        copy_number(w, "embedding_multiplier", "embedding_scale", FT_JSON_OPTIONAL);
+        copy_number(w, "residual_multiplier", "residual_scale", FT_JSON_OPTIONAL);
+        copy_number(w, "attention_multiplier", "attention.scale", FT_JSON_OPTIONAL);
+        copy_number(w, "logits_scaling", "logit_scale", FT_JSON_OPTIONAL);
+    }
+    if (is(w, "smollm3")) ft_json_set_u64(json, json->root, "no_rope_layer_interval", 4); /* as llama.cpp knows */
+    if (is(w, "phi3")) {
+        uint64_t heads = get_u64(w, "attention.head_count", FT_JSON_REQUIRED, 1);
+        uint64_t head = get_u64(w, "embedding_length", FT_JSON_REQUIRED, 1) / (heads ? heads : 1);
+        double part = (double)get_u64(w, "rope.dimension_count", FT_JSON_OPTIONAL, head) / (double)(head ? head : 1);
+        ft_json_set_double(json, json->root, "partial_rotary_factor", part);
+    }
+}
+
 static void set_llama(struct writer *w) {
     struct ft_json *json = &w->json;
     copy_u64(w, "hidden_size", "embedding_length", FT_JSON_REQUIRED);
@@ -194,20 +231,22 @@ static void set_llama(struct writer *w) {
     copy_u64(w, "num_attention_heads", "attention.head_count", FT_JSON_REQUIRED);
     copy_u64(w, "num_key_value_heads", has_key(w, "attention.head_count_kv") ? "attention.head_count_kv"
                                                                             : "attention.head_count", FT_JSON_REQUIRED);
-    copy_u64(w, "head_dim", has_key(w, "attention.key_length") ? "attention.key_length" : "rope.dimension_count",
-             FT_JSON_OPTIONAL);
+    if (!w->arch->partial)
+        copy_u64(w, "head_dim", has_key(w, "attention.key_length") ? "attention.key_length" : "rope.dimension_count",
+                 FT_JSON_OPTIONAL);
     copy_u64(w, "max_position_embeddings", "context_length", FT_JSON_REQUIRED);
     copy_number(w, "rms_norm_eps", "attention.layer_norm_rms_epsilon", FT_JSON_REQUIRED);
-    ft_json_set_string(json, json->root, "hidden_act", "silu");
+    ft_json_set_string(json, json->root, "hidden_act", w->arch->one_more ? "gelu_pytorch_tanh" : "silu");
     if (has_key(w, "attention.sliding_window")) {
-        ft_json_set_string(json, json->root, "model_type", strcmp(w->arch->model_type, "llama") == 0 ? "mistral" : w->arch->model_type);
+        ft_json_set_string(json, json->root, "model_type", is(w, "llama") ? "mistral" : w->arch->model_type);
         copy_u64(w, "sliding_window", "attention.sliding_window", FT_JSON_REQUIRED);
     }
-    if (w->arch->pairs) {
+    if (w->arch->biases) {
         ft_json_set_bool(json, json->root, "attention_bias", has_tensor(w, "blk.0.attn_q.bias"));
         ft_json_set_bool(json, json->root, "mlp_bias", has_tensor(w, "blk.0.ffn_up.bias"));
     }
     set_rope(w);
+    set_special(w);
 }
 
 static void set_gpt2(struct writer *w) {
@@ -220,13 +259,35 @@ static void set_gpt2(struct writer *w) {
     ft_json_set_string(&w->json, w->json.root, "activation_function", "gelu_new");
 }
 
+static void set_neox(struct writer *w) {
+    struct ft_json *json = &w->json;
+    char full[96];
+    bool parallel = true;
+    copy_u64(w, "hidden_size", "embedding_length", FT_JSON_REQUIRED);
+    copy_u64(w, "intermediate_size", "feed_forward_length", FT_JSON_REQUIRED);
+    copy_u64(w, "num_hidden_layers", "block_count", FT_JSON_REQUIRED);
+    copy_u64(w, "num_attention_heads", "attention.head_count", FT_JSON_REQUIRED);
+    copy_u64(w, "max_position_embeddings", "context_length", FT_JSON_REQUIRED);
+    copy_number(w, "layer_norm_eps", "attention.layer_norm_epsilon", FT_JSON_REQUIRED);
+    copy_number(w, "rotary_emb_base", "rope.freq_base", FT_JSON_OPTIONAL);
+    uint64_t heads = get_u64(w, "attention.head_count", FT_JSON_REQUIRED, 1);
+    uint64_t head = get_u64(w, "embedding_length", FT_JSON_REQUIRED, 1) / (heads ? heads : 1);
+    double part = (double)get_u64(w, "rope.dimension_count", FT_JSON_OPTIONAL, head) / (double)(head ? head : 1);
+    ft_json_set_double(json, json->root, "rotary_pct", part);
+    if (!w->status)
+        w->status = ft_gguf_get_bool(w->gguf, full_key(w, "use_parallel_residual", full), FT_JSON_OPTIONAL, &parallel, w->error);
+    ft_json_set_bool(json, json->root, "use_parallel_residual", parallel);
+    ft_json_set_string(json, json->root, "hidden_act", "gelu");
+    ft_json_set_bool(json, json->root, "attention_bias", has_tensor(w, "blk.0.attn_qkv.bias"));
+}
+
 enum ft_status ft_gguf_config(const struct ft_gguf *gguf, struct ft_buffer *json, struct ft_error *error) {
     struct writer w = {.gguf = gguf, .error = error};
     enum ft_status status = ft_gguf_arch_read(gguf, &w.arch, error);
     if (!status) status = ft_json_new(&w.json, FT_JSON_OBJECT, error);
     if (status) return status;
     set_common(&w);
-    if (!w.status) (w.arch->gpt2 ? set_gpt2 : set_llama)(&w);
+    if (!w.status) (w.arch->gpt2 ? set_gpt2 : w.arch->neox ? set_neox : set_llama)(&w);
     status = w.status;
     if (!status) status = ft_json_print(&w.json, w.json.root, FT_JSON_PRETTY, json, error);
     ft_json_release(&w.json);

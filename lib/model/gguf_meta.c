@@ -4,6 +4,7 @@
 #include "gguf_meta.h"
 
 #include "ft/card.h"
+#include "ft/config.h"
 #include "ft/ggml_vocab.h"
 #include "ft/version.h"
 
@@ -15,6 +16,7 @@ struct writer {
     struct ft_gguf_meta *meta;
     const struct ft_gguf_arch *arch;
     const struct ft_json *config;
+    const struct ft_config *model; /* the same, understood */
     struct ft_error *error;
     enum ft_status status; /* the first failure: nothing is done after it */
 };
@@ -57,33 +59,17 @@ static double get_double(struct writer *w, const struct cJSON *object, const cha
 
 /* --- hyperparameters -------------------------------------------------------------------------------------- */
 
-/* Either generation of keys; "default" and "llama3" have none here (llama3's divisors are a tensor). */
-static const struct cJSON *find_rope(const struct writer *w, const char **type) {
-    const struct cJSON *rope = has(w, "rope_parameters") ? ft_json_find(w->config->root, "rope_parameters")
-                               : has(w, "rope_scaling")  ? ft_json_find(w->config->root, "rope_scaling")
-                                                         : NULL;
-    *type = "default";
-    if (!rope || ft_json_type(rope) != FT_JSON_OBJECT) return NULL;
-    (void)ft_json_get_string(w->config, rope, "type", FT_JSON_OPTIONAL, type, NULL);
-    (void)ft_json_get_string(w->config, rope, "rope_type", FT_JSON_OPTIONAL, type, NULL);
-    return rope;
-}
-
+/* llama3's divisors are a tensor; YaRN's and longrope's numbers are more than GGUF has keys for. */
 static void set_rope(struct writer *w) {
-    const char *type;
-    const struct cJSON *rope = find_rope(w, &type);
-    double theta = get_double(w, w->config->root, "rope_theta", 10000);
-    if (rope) theta = get_double(w, rope, "rope_theta", theta);
-    set_f32(w, "rope.freq_base", theta);
-    if (strcmp(type, "default") == 0 || w->status) return;
-    if (strcmp(type, "linear") != 0) {
-        w->status = ft_fail(w->error, FT_UNSUPPORTED, "%s: the rotary scaling '%.64s' cannot be written to GGUF yet",
-                            w->config->name, type);
-        return;
-    }
+    const struct ft_rope *rope = &w->model->rope[0];
     char full[96];
-    set_text(w->meta, full_key(w, "rope.scaling.type", full), type);
-    set_f32(w, "rope.scaling.factor", get_double(w, rope, "factor", 1));
+    set_f32(w, "rope.freq_base", rope->theta);
+    if (rope->scaling == FT_ROPE_LINEAR) {
+        set_text(w->meta, full_key(w, "rope.scaling.type", full), "linear");
+        set_f32(w, "rope.scaling.factor", rope->factor);
+    } else if (rope->scaling != FT_ROPE_PLAIN && rope->scaling != FT_ROPE_LLAMA3 && !w->status) {
+        w->status = ft_fail(w->error, FT_UNSUPPORTED, "%s: this rotary scaling cannot be written to GGUF yet", w->config->name);
+    }
 }
 
 static void set_llama(struct writer *w) {
@@ -96,8 +82,8 @@ static void set_llama(struct writer *w) {
     set_u32(w, "attention.head_count", heads);
     set_u32(w, "attention.head_count_kv", has(w, "num_key_value_heads") ? get_u64(w, "num_key_value_heads", 0) : heads);
     set_f32(w, "attention.layer_norm_rms_epsilon", get_double(w, w->config->root, "rms_norm_eps", 1e-6));
-    set_u32(w, "rope.dimension_count", head);
-    if (head != usual) {
+    set_u32(w, "rope.dimension_count", w->model->rope_count ? w->model->rope[0].dimensions : head);
+    if (head != usual || w->arch->one_more) {
         set_u32(w, "attention.key_length", head);
         set_u32(w, "attention.value_length", head);
     }
@@ -115,12 +101,73 @@ static void set_gpt2(struct writer *w) {
     set_f32(w, "attention.layer_norm_epsilon", get_double(w, w->config->root, "layer_norm_epsilon", 1e-5));
 }
 
-/* llama.cpp knows no window in files of the architecture llama. */
-static void refuse_window(struct writer *w) {
-    if (w->status || strcmp(w->arch->model_type, "mistral") != 0 || !has(w, "sliding_window")) return;
-    if (get_u64(w, "sliding_window", 0) >= get_u64(w, "max_position_embeddings", 2048)) return;
-    w->status = ft_fail(w->error, FT_UNSUPPORTED, "%s: sliding_window is shorter than the context: GGUF cannot say so",
-                        w->config->name);
+static void set_neox(struct writer *w) {
+    char full[96];
+    set_u32(w, "context_length", w->model->positions);
+    set_u32(w, "embedding_length", w->model->hidden);
+    set_u32(w, "block_count", w->model->layers);
+    set_u32(w, "feed_forward_length", w->model->ffn);
+    set_u32(w, "attention.head_count", w->model->heads);
+    set_u32(w, "rope.dimension_count", w->model->rope[0].dimensions);
+    set_f32(w, "rope.freq_base", w->model->rope[0].theta);
+    set_f32(w, "attention.layer_norm_epsilon", (double)w->model->norm_eps);
+    ft_gguf_set_bool(w->meta, full_key(w, "use_parallel_residual", full), w->model->parallel);
+}
+
+/* --- what llama.cpp takes for granted --------------------------------------------------------------------- */
+
+static bool is(const struct writer *w, const char *model_type) { return strcmp(w->arch->model_type, model_type) == 0; }
+
+static void refuse(struct writer *w, const char *what) {
+    if (!w->status)
+        w->status = ft_fail(w->error, FT_UNSUPPORTED, "%s: %s: GGUF cannot say so", w->config->name, what);
+}
+
+/* Which layers have a window is known by the architecture: every other one, all but every sixth, all or none. */
+static bool usual_window(const struct writer *w, size_t l) {
+    if (is(w, "gemma2")) return l % 2 == 0;
+    if (is(w, "gemma3_text")) return (l + 1) % 6 != 0;
+    return is(w, "phi3");
+}
+
+static void check_layers(struct writer *w) {
+    const struct ft_config *model = w->model;
+    bool short_window = model->window && model->window < model->positions;
+    for (size_t l = 0; l < model->layers; l++) {
+        bool windowed = model->kind[l].window && short_window;
+        if (windowed != (usual_window(w, l) && short_window)) refuse(w, "sliding windows in other layers than usual");
+        bool rotated = model->learned_positions || model->kind[l].rope < model->rope_count;
+        if (rotated != (!is(w, "smollm3") || (l + 1) % 4 != 0)) refuse(w, "rotation in other layers than usual");
+    }
+    if (is(w, "gpt2") ? model->activation != FT_GELU_TANH
+        : w->arch->neox ? model->activation != FT_GELU_ERF && model->activation != FT_GELU_TANH
+        : w->arch->one_more ? model->activation != FT_GELU_TANH : model->activation != FT_SILU)
+        refuse(w, "another activation function than usual");
+}
+
+static void set_gemma(struct writer *w) {
+    const struct ft_config *model = w->model;
+    bool largest = model->layers == (is(w, "gemma2") ? 46u : 62u) && !is(w, "gemma");
+    double divisor = largest ? (double)(model->hidden / model->heads) : (double)model->head_dim;
+    if (fabs((double)model->attention_scale * sqrt(divisor) - 1) > 1e-6) refuse(w, "query_pre_attn_scalar");
+    if (is(w, "gemma")) return;
+    if (model->window) set_u32(w, "attention.sliding_window", model->window);
+    if (model->attention_softcap != 0) set_f32(w, "attn_logit_softcapping", (double)model->attention_softcap);
+    if (model->logit_softcap != 0) set_f32(w, "final_logit_softcapping", (double)model->logit_softcap);
+    if (is(w, "gemma3_text") && (model->rope[1].theta != 10000 || model->rope[1].scaling != FT_ROPE_PLAIN))
+        refuse(w, "the rotation of local layers");
+}
+
+static void set_special(struct writer *w) {
+    const struct ft_config *model = w->model;
+    check_layers(w);
+    if (w->arch->one_more) set_gemma(w);
+    if (is(w, "phi3") && model->window) set_u32(w, "attention.sliding_window", model->window);
+    if (!is(w, "granite")) return;
+    set_f32(w, "embedding_scale", (double)model->embedding_scale);
+    set_f32(w, "residual_scale", (double)model->residual_scale);
+    set_f32(w, "attention.scale", (double)model->attention_scale);
+    set_f32(w, "logit_scale", get_double(w, w->config->root, "logits_scaling", 1));
 }
 
 /* --- tokenizer -------------------------------------------------------------------------------------------- */
@@ -222,10 +269,10 @@ enum ft_status ft_gguf_describe_model(struct ft_gguf_meta *meta, const struct ft
     if (!status) status = ft_card_config(how->card, &text, error);
     if (!status) status = ft_json_parse(&config, text.data, text.size, how->card, 0, error);
     if (!status) {
-        struct writer w = {.meta = meta, .arch = *arch, .config = &config, .error = error};
+        struct writer w = {.meta = meta, .arch = *arch, .config = &config, .model = ft_model_config(model), .error = error};
         set_general(meta, how, (*arch)->name, "model");
-        ((*arch)->gpt2 ? set_gpt2 : set_llama)(&w);
-        refuse_window(&w);
+        ((*arch)->gpt2 ? set_gpt2 : (*arch)->neox ? set_neox : set_llama)(&w);
+        set_special(&w);
         status = w.status;
     }
     if (!status) status = describe_tokenizer(meta, how->card, ft_model_config(model)->vocab, error);

@@ -12,11 +12,19 @@
 /* --- architectures ---------------------------------------------------------------------------------------- */
 
 static const struct ft_gguf_arch architectures[] = {
-    {.name = "llama", .model_type = "llama", .class = "LlamaForCausalLM", .pairs = true},
+    {.name = "llama", .model_type = "llama", .class = "LlamaForCausalLM", .pairs = true, .biases = true},
     {.name = "llama", .model_type = "mistral", .class = "MistralForCausalLM", .pairs = true},
     {.name = "qwen2", .model_type = "qwen2", .class = "Qwen2ForCausalLM"},
     {.name = "qwen3", .model_type = "qwen3", .class = "Qwen3ForCausalLM"},
+    {.name = "granite", .model_type = "granite", .class = "GraniteForCausalLM", .pairs = true, .biases = true},
+    {.name = "smollm3", .model_type = "smollm3", .class = "SmolLM3ForCausalLM", .pairs = true},
+    {.name = "olmo2", .model_type = "olmo2", .class = "Olmo2ForCausalLM", .norms_after = true},
+    {.name = "phi3", .model_type = "phi3", .class = "Phi3ForCausalLM", .partial = true},
+    {.name = "gemma", .model_type = "gemma", .class = "GemmaForCausalLM", .one_more = true},
+    {.name = "gemma2", .model_type = "gemma2", .class = "Gemma2ForCausalLM", .one_more = true, .norms_after = true},
+    {.name = "gemma3", .model_type = "gemma3_text", .class = "Gemma3ForCausalLM", .one_more = true, .norms_after = true},
     {.name = "gpt2", .model_type = "gpt2", .class = "GPT2LMHeadModel", .gpt2 = true},
+    {.name = "gptneox", .model_type = "gpt_neox", .class = "GPTNeoXForCausalLM", .neox = true},
 };
 #define ARCHITECTURES (sizeof architectures / sizeof *architectures)
 
@@ -64,11 +72,13 @@ static const struct pair llama_names[] = {
     {"model.layers.#.self_attn.q_proj", "blk.#.attn_q"},
     {"model.layers.#.self_attn.k_proj", "blk.#.attn_k"},
     {"model.layers.#.self_attn.v_proj", "blk.#.attn_v"},
+    {"model.layers.#.self_attn.qkv_proj", "blk.#.attn_qkv"},
     {"model.layers.#.self_attn.o_proj", "blk.#.attn_output"},
     {"model.layers.#.self_attn.q_norm", "blk.#.attn_q_norm"},
     {"model.layers.#.self_attn.k_norm", "blk.#.attn_k_norm"},
     {"model.layers.#.mlp.gate_proj", "blk.#.ffn_gate"},
     {"model.layers.#.mlp.up_proj", "blk.#.ffn_up"},
+    {"model.layers.#.mlp.gate_up_proj", "blk.#.ffn_up"},
     {"model.layers.#.mlp.down_proj", "blk.#.ffn_down"},
     {NULL, NULL},
 };
@@ -159,6 +169,7 @@ static bool ends_with(const char *text, const char *end) {
 
 enum ft_gguf_change ft_gguf_change_of(const struct ft_gguf_arch *arch, const char *name, unsigned rank) {
     if (arch->pairs && (strstr(name, ".attn_q.") || strstr(name, ".attn_k."))) return FT_GGUF_PAIRED;
+    if (arch->neox && strstr(name, ".attn_qkv.")) return FT_GGUF_BY_PART;
     if (arch->gpt2 && rank == 2 && strncmp(name, "blk.", 4) == 0) return FT_GGUF_TRANSPOSED;
     if (arch->one_more && ends_with(name, "norm.weight")) return FT_GGUF_ONE_MORE;
     return FT_GGUF_AS_IT_IS;

@@ -8,7 +8,7 @@
 - sharded safetensors are loaded by transformers and by safetensors itself;
 - llama-cpp-python, when it is installed, loads files and an adapter and gives transformers' logits.
 
-usage: gguf_peers.py --bin DIR [--model FILE.gguf]      (needs torch, transformers, peft, gguf; llama-cpp-python at will)
+usage: gguf_peers.py --bin DIR [--model FILE.gguf] [CASE...]      (needs torch, transformers, peft, gguf; llama-cpp-python at will)
 
 --model: a real model as well: its weights against the gguf package's, its tokenizer against llama.cpp's."""
 import argparse
@@ -35,6 +35,7 @@ except ImportError:
 parser = argparse.ArgumentParser()
 parser.add_argument("--bin", required=True)
 parser.add_argument("--model")
+parser.add_argument("cases", nargs="*")
 arguments = parser.parse_args()
 transformers.utils.logging.disable_progress_bar()
 transformers.logging.set_verbosity_error()
@@ -89,6 +90,23 @@ CASES = {
     "mistral": llama_like("Mistral", sliding_window=None, head_dim=16),
     "qwen2": llama_like("Qwen2", tie_word_embeddings=True),
     "qwen3": llama_like("Qwen3", head_dim=32),
+    "granite": llama_like("Granite", embedding_multiplier=6.0, logits_scaling=3.0, residual_multiplier=0.22,
+                          attention_multiplier=0.3, tie_word_embeddings=True),
+    "smollm3": llama_like("SmolLM3", num_hidden_layers=4, tie_word_embeddings=True, pad_token_id=0),
+    "olmo2": llama_like("Olmo2", tie_word_embeddings=False),
+    "phi3": llama_like("Phi3", tie_word_embeddings=False, pad_token_id=0, sliding_window=None),
+    "gemma": llama_like("Gemma", head_dim=32, num_key_value_heads=1),
+    "gemma2": llama_like("Gemma2", head_dim=32, query_pre_attn_scalar=32, sliding_window=8),
+    "gemma3": lambda vocab: transformers.Gemma3ForCausalLM(transformers.Gemma3TextConfig(vocab_size=vocab, **{
+        **COMMON, "num_hidden_layers": 7, "head_dim": 32, "query_pre_attn_scalar": 32, "sliding_window": 8, "rope_parameters": {
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+            "full_attention": {"rope_type": "linear", "rope_theta": 1e6, "factor": 8.0}}})),
+    "llama-llama3": llama_like("Llama", rope_scaling={"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                                                      "high_freq_factor": 4.0, "original_max_position_embeddings": 8192},
+                               max_position_embeddings=64, rope_theta=500000.0),
+    "gpt_neox": lambda vocab: transformers.GPTNeoXForCausalLM(transformers.GPTNeoXConfig(
+        vocab_size=vocab, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        max_position_embeddings=64, bos_token_id=1, eos_token_id=0, rotary_pct=0.5)),
     "gpt2": lambda vocab: GPT2LMHeadModel(GPT2Config(vocab_size=vocab, n_embd=64, n_layer=2, n_head=4, n_positions=64,
                                                      bos_token_id=1, eos_token_id=0)),
 }
@@ -129,7 +147,7 @@ def llama_logits(path, ids, **more):
 def compare_weights(name, model, path, kind):
     """The gguf package's view of the file against the model's own weights."""
     stored, state = tensors_of(path), model.state_dict()
-    pairs = name.startswith(("llama", "mistral"))
+    pairs = name.startswith(("llama", "mistral", "granite", "smollm3"))
     names = {"q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "o_proj": "attn_output", "gate_proj": "ffn_gate",
              "up_proj": "ffn_up", "down_proj": "ffn_down"}
     good, seen = True, 0
@@ -144,6 +162,10 @@ def compare_weights(name, model, path, kind):
         bound = {"q8_0": np.abs(w).max() / 127 * 0.6, "f16": np.abs(w).max() * 2.0 ** -11}.get(kind, 0)
         good = good and near(mine, w, bound)
         seen += 1
+    if name == "gpt_neox":
+        w = state["gpt_neox.layers.1.attention.query_key_value.weight"].float().numpy()
+        mine = stored["blk.1.attn_qkv.weight"].reshape(3, 4, 16, 64).swapaxes(0, 1).reshape(192, 64)
+        good, seen = good and near(mine, w, np.abs(w).max() / 127 * 0.6 if kind in ("q8_0", "f16") else 0), seen + 1
     if name == "gpt2":
         for i in range(2):
             w = state[f"transformer.h.{i}.attn.c_attn.weight"].float().numpy().T
@@ -190,7 +212,7 @@ def one_case(name, make, home):
 
 
 def adapter_case(name, model, directory, home, ids):
-    targets = ["c_attn", "c_proj", "c_fc"] if name == "gpt2" else ["q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj", "gate_proj"]
+    targets = "all-linear" if name in ("phi3", "gpt_neox") else ["c_attn", "c_proj", "c_fc"] if name == "gpt2" else ["q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj", "gate_proj"]
     tuned = get_peft_model(model, LoraConfig(r=4, lora_alpha=6, use_rslora=True, target_modules=targets,
                                              fan_in_fan_out=name == "gpt2", task_type="CAUSAL_LM")).eval()
     with torch.no_grad():
@@ -243,6 +265,8 @@ def real_model(path):
 torch.manual_seed(3)
 with tempfile.TemporaryDirectory() as home:
     for name, make in CASES.items():
+        if arguments.cases and name not in arguments.cases:
+            continue
         try:
             one_case(name, make, pathlib.Path(home))
         except SystemExit as e:
