@@ -684,7 +684,7 @@ my @options = (
     ['ft-generate -m base --temperature 1e999 prompts.jsonl', qr/--temperature/],
     ['ft-lint --similarity 2 data.jsonl', qr/--similarity/], ['ft-lint --fix out.json data.jsonl data.jsonl', qr/--fix/], ['ft-lint - -', qr/standard input/],
     ['ft-lint --format mesages data.jsonl', qr/mesages.*messages/],
-    ['ft-merge', qr/-m MODEL/], ['ft-merge -m base', qr/-a ADAPTER/], ['ft-merge -m base -a adapter', qr/-o DIR/],
+    ['ft-merge', qr/-m MODEL/], ['ft-merge -m base', qr/-o DIR.*missing/], ['ft-merge -m base -a adapter', qr/-o DIR/],
     ['ft-merge -m base -a adapter -o out extra', qr/extra/], ['ft-merge -m base -a adapter --dtype int4 -o out', qr/--dtype.*int4.*bf16/],
     ['ft-merge -m base -a adapter --tolerance -3 -o out', qr/--tolerance/],
     ['ft-split data.jsonl', qr/-o DIR/], ['ft-split -o out -r 50/40/20 data.jsonl', qr/50\/40\/20/], ['ft-split -o out -r 80/20 data.jsonl', qr/80\/20/],
