@@ -178,6 +178,15 @@ bench: $(BIN) $(HELPERS) bench-gemm ## training against PyTorch + PEFT, PYTHON=o
 	$(PYTHON) tests/bench/train.py --bin $(B)/bin --make-ftok $(B)/tests/helper/make-ftok --gemm $(B)/tests/bench/gemm --out $(B)/bench $(BENCH)
 .PHONY: bench bench-gemm
 
+check-instructions: all ## instruction counts of small workloads, within 2 % of the recorded ones (valgrind)
+	FT_BIN=$(abspath $(B)/bin) tests/callgrind/count.sh
+record-instructions: all
+	FT_BIN=$(abspath $(B)/bin) tests/callgrind/count.sh --record
+bench-decode: $(B)/tests/bench/decode ## speed of the matrix-vector product against reading memory, one thread and all
+	$(B)/tests/bench/decode 0.5 1
+	$(B)/tests/bench/decode 0.5
+.PHONY: check-instructions record-instructions bench-decode
+
 check-asan: ## the quick suite under AddressSanitizer and UBSan
 	$(MAKE) B=build-asan SAN=address,undefined OPT=-O1 check
 check-tsan: ## the quick suite under ThreadSanitizer

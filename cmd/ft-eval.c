@@ -36,6 +36,7 @@ struct work {
     struct ft_report report;
     struct ft_directory *directory; /* NULL without -o */
     struct ft_progress progress;
+    struct ft_model_digest *digest; /* being computed */
     char model_sha256[FT_SHA256_HEX];
     char *task_words;
 };
@@ -213,9 +214,9 @@ static enum ft_status write_directory(struct work *w, const char *test, struct f
     const struct settings *s = w->settings;
     struct ft_provenance *provenance = NULL;
     enum ft_status status = ft_provenance_new(&provenance, "eval", error);
-    if (!status) status = ft_provenance_add_model(provenance, "model", s->model, error);
+    if (!status) status = ft_provenance_add_model(provenance, "model", s->model, w->model_sha256, error);
     if (!status && s->tuned)
-        status = ft_provenance_add_model(provenance, ft_system_is_adapter(s->tuned) ? "adapter" : "tuned", s->tuned, error);
+        status = ft_provenance_add_model(provenance, ft_system_is_adapter(s->tuned) ? "adapter" : "tuned", s->tuned, NULL, error);
     if (!status) status = ft_provenance_add_digest(provenance, "test", strcmp(test, "-") ? test : "stdin", w->set.sha256, error);
     if (!status) {
         struct ft_json *json = ft_provenance_json(provenance);
@@ -270,15 +271,18 @@ static enum ft_status prepare(struct work *w, struct settings *s, const char *te
         return ft_fail(error, FT_MISMATCH, "%s was made with the tokenizer %.12s..., but %s has %.12s...; tokenize again with -m %s",
                        ft_path_shown(test), w->set.tokenizer, s->model, ft_tokenizer_digest(w->tokenizer), s->model);
     if (!s->tasks) s->generate = ft_score_promptable(&w->set) == w->set.rows;
-    return ft_model_digest(s->model, w->model_sha256, error);
+    return FT_OK;
 }
 
 static enum ft_status run(struct settings *s, const char *test, bool *met, struct ft_error *error) {
     struct work w = {.settings = s};
     enum ft_status status = check_bars(s, error);
+    if (!status) status = ft_model_digest_begin(&w.digest, s->model, error);
     if (!status) status = prepare(&w, s, test, error);
     if (!status && s->output) status = ft_directory_begin(&w.directory, s->output, error); /* refused before the long work */
-    if (!status) status = score_system(&w, 0, NULL, error);
+    if (!status) status = score_system(&w, 0, NULL, error); /* needs no digest */
+    enum ft_status digest = ft_model_digest_end(&w.digest, w.model_sha256, status ? &(struct ft_error){0} : error);
+    if (!status) status = digest;
     if (!status && s->tuned) status = score_system(&w, 1, s->tuned, error);
     if (!status) {
         struct ft_score score = {.set = &w.set, .tokenizer = w.tokenizer, .fields = s->fields, .n_fields = s->n_fields};

@@ -68,7 +68,7 @@ static enum ft_status encode_messages(struct work *w, const char *name, uint64_t
     if (fine) {
         size_t turns = record.turns;
         while (turns && strcmp(record.turn[turns - 1].role, "assistant") == 0) turns--;
-        status = turns ? ft_example_prompt(w->encoder, NULL, record.turn, turns, ids, error)
+        status = turns ? ft_example_prompt_turns(w->encoder, &record, turns, ids, error)
                        : ft_fail(error, FT_FORMAT, "%s:%llu: no message to answer", name, (unsigned long long)number);
     }
     ft_record_release(&record);
@@ -77,7 +77,7 @@ static enum ft_status encode_messages(struct work *w, const char *name, uint64_t
 
 static enum ft_status encode_prompt(struct work *w, const char *name, uint64_t number, const char *prompt, struct ft_ids *ids,
                                     struct ft_error *error) {
-    enum ft_status status = ft_example_prompt(w->encoder, prompt, NULL, 0, ids, error);
+    enum ft_status status = ft_example_prompt(w->encoder, prompt, ids, error);
     return status ? ft_error_context(error, "%s:%llu", name, (unsigned long long)number) : FT_OK;
 }
 
@@ -118,7 +118,7 @@ static enum ft_status take_line(struct work *w, struct pending *p, const char *n
         ft_ids_release(&p->ids[i]);
         return status;
     }
-    p->prompt[i] = (struct ft_prompt){p->ids[i].id, p->ids[i].count, w->settings->max_tokens};
+    p->prompt[i] = (struct ft_prompt){.ids = p->ids[i].id, .count = p->ids[i].count, .max_tokens = w->settings->max_tokens};
     p->count++;
     return FT_OK;
 }
@@ -201,11 +201,14 @@ static enum ft_status answer_file(struct work *w, const char *path, struct pendi
 static enum ft_status run(const struct settings *s, const char *path, struct ft_error *error) {
     struct work w = {.settings = s};
     struct pending pending = {.count = 0};
+    struct ft_model_digest *task = NULL;
     char digest[FT_SHA256_HEX] = "";
-    enum ft_status status = ft_exec_new(&w.exec, (unsigned)s->threads, error);
+    enum ft_status status = s->tuned ? ft_model_digest_begin(&task, s->model, error) : FT_OK;
+    if (!status) status = ft_exec_new(&w.exec, (unsigned)s->threads, error);
     if (!status) status = ft_card_tokenizer(&w.tokenizer, s->model, error);
     if (!status) status = ft_example_encoder_new(&w.encoder, w.tokenizer, FT_LOSS_COMPLETION, error);
-    if (!status && s->tuned) status = ft_model_digest(s->model, digest, error);
+    enum ft_status digested = ft_model_digest_end(&task, digest, status ? &(struct ft_error){0} : error);
+    if (!status) status = digested;
     if (!status) status = ft_system_open(&w.model, w.exec, s->model, digest, s->tuned, error);
     if (!status) {
         w.stop = ft_tokenizer_eos(w.tokenizer, &w.stops);

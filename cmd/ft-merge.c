@@ -143,8 +143,8 @@ static enum ft_status write_directory(struct work *w, struct ft_error *error) {
     struct ft_provenance *provenance = NULL;
     struct ft_directory *directory = NULL;
     enum ft_status status = ft_provenance_new(&provenance, "merge", error);
-    if (!status) status = ft_provenance_add_model(provenance, "model", s->model, error);
-    if (!status && s->adapter) status = ft_provenance_add_model(provenance, w->tuned ? "tuned" : "adapter", s->adapter, error);
+    if (!status) status = ft_provenance_add_model(provenance, "model", s->model, w->base, error);
+    if (!status && s->adapter) status = ft_provenance_add_model(provenance, w->tuned ? "tuned" : "adapter", s->adapter, w->adapter, error);
     if (!status && s->probe) status = ft_provenance_add_file(provenance, "probe", s->probe, error);
     if (!status) {
         struct cJSON *parameters = ft_provenance_parameters(provenance);

@@ -4,6 +4,7 @@
 #include "ft/file.h"
 #include "ft/ftok.h"
 #include "ft/options.h"
+#include "ft/printable.h"
 #include "ft/progress.h"
 #include "ft/provenance.h"
 #include "ft/record.h"
@@ -349,7 +350,9 @@ static void tell(struct job *job) {
     if (ft_split_warnings(job->split, &job->scratch, &error)) return;
     for (char *line = job->scratch.data; line && *line;) {
         char *end = strchr(line, '\n');
-        fprintf(stderr, "ft-split: warning: %.*s\n", (int)(end - line), line);
+        *end = '\0';
+        ft_make_printable(line);
+        fprintf(stderr, "ft-split: warning: %s\n", line);
         line = end + 1;
     }
 }

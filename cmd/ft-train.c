@@ -33,6 +33,7 @@ struct work {
     struct ft_recipe recipe;
     struct ft_ftok_set train, valid;
     bool has_valid;
+    struct ft_model_digest *digest; /* being computed */
     char model_sha256[FT_SHA256_HEX];
     struct ft_exec *exec;
     struct ft_model *model;
@@ -138,9 +139,11 @@ static enum ft_status attach(struct work *w, struct ft_error *error) {
 }
 
 static enum ft_status load_model(struct work *w, struct ft_error *error) {
-    enum ft_status status = w->recipe.init == FT_INIT_RANDOM
-                                ? ft_model_new_random(&w->model, w->options.model, w->recipe.seed, error)
-                                : ft_model_open(&w->model, w->options.model, error);
+    const char *path = w->options.model;
+    bool random = w->recipe.init == FT_INIT_RANDOM;
+    enum ft_status status = !random           ? ft_model_open(&w->model, path, error)
+                            : w->options.plan ? ft_model_new_shapes(&w->model, path, error)
+                                              : ft_model_new_random(&w->model, path, w->recipe.seed, error);
     if (!status) status = ft_trainer_check_set(w->model, &w->train, ft_path_shown(w->train_path.data), error);
     if (!status && w->has_valid)
         status = ft_trainer_check_set(w->model, &w->valid, ft_path_shown(w->valid_path.data), error);
@@ -277,7 +280,7 @@ static enum ft_status write_provenance(const struct work *w, struct ft_error *er
     if (status) return status;
     struct ft_json *json = ft_provenance_json(provenance);
     ft_recipe_describe(&w->recipe, json, ft_json_set_object(json, ft_provenance_parameters(provenance), "recipe"));
-    status = ft_provenance_add_model(provenance, "model", w->options.model, error);
+    status = ft_provenance_add_model(provenance, "model", w->options.model, w->model_sha256, error);
     if (!status)
         status = ft_provenance_add_digest(provenance, "train", ft_path_shown(w->train_path.data), w->train.sha256, error);
     if (!status && w->has_valid)
@@ -333,9 +336,10 @@ static enum ft_status train(struct work *w, enum ft_run_found found, struct ft_e
 static enum ft_status run(struct work *w, struct ft_error *error) {
     enum ft_run_found found = FT_RUN_START;
     enum ft_status status = read_recipe(w, error);
+    if (!status && !w->options.plan) status = ft_model_digest_begin(&w->digest, w->options.model, error);
     if (!status) status = load_data(w, error);
     if (!status && !w->options.plan) {
-        status = ft_model_digest(w->options.model, w->model_sha256, error);
+        status = ft_model_digest_end(&w->digest, w->model_sha256, error);
         struct ft_run_spec spec = run_spec(w);
         if (!status) status = ft_run_look(&spec, &found, error);
     }
@@ -352,6 +356,8 @@ static enum ft_status run(struct work *w, struct ft_error *error) {
 }
 
 static void release(struct work *w) {
+    struct ft_error error;
+    (void)ft_model_digest_end(&w->digest, w->model_sha256, &error);
     ft_run_close(w->run);
     ft_trainer_free(w->trainer);
     ft_model_free(w->model);

@@ -26,7 +26,7 @@ size_t ft_decoder_size(const struct ft_model *model, struct ft_exec *exec,
                        const struct ft_decoder_limits *limits);
 
 /* The model and exec must outlive the decoder. The base weights must not change while it
- * lives: it keeps a packed copy. */
+ * lives: with more than one sequence it keeps a packed copy. */
 enum ft_status ft_decoder_new(struct ft_decoder **decoder, struct ft_model *model, struct ft_exec *exec,
                               const struct ft_decoder_limits *limits, struct ft_error *error);
 void ft_decoder_free(struct ft_decoder *decoder); /* NULL is fine */
@@ -47,5 +47,7 @@ enum ft_status ft_decoder_feed(struct ft_decoder *decoder, const struct ft_decod
 size_t ft_decoder_length(const struct ft_decoder *decoder, size_t slot);
 /* Shortens a slot's sequence to `length` tokens (0: empties it, for the next one). */
 void ft_decoder_truncate(struct ft_decoder *decoder, size_t slot, size_t length);
+/* Gives the empty slot `to` the first `length` tokens of `from`, without computing them again. */
+void ft_decoder_copy(struct ft_decoder *decoder, size_t from, size_t to, size_t length);
 
 #endif

@@ -48,9 +48,11 @@ void ft_example_encoder_date(struct ft_example_encoder *encoder, const char *dat
 enum ft_status ft_example_encode(struct ft_example_encoder *encoder, const struct ft_record *record,
                                  struct ft_example *example, struct ft_error *error);
 
-/* The ids that generation begins with, put into the empty list `ids`: of a prompt, or (turns > 0) of messages that an answer is wanted to.
- * The same ids as ft_example_encode gives before the answer. */
-enum ft_status ft_example_prompt(struct ft_example_encoder *encoder, const char *prompt, const struct ft_turn *turn,
-                                 size_t turns, struct ft_ids *ids, struct ft_error *error);
+/* The ids that generation begins with, put into the empty list `ids`. The same ids as ft_example_encode gives before the answer. */
+enum ft_status ft_example_prompt(struct ft_example_encoder *encoder, const char *prompt, struct ft_ids *ids,
+                                 struct ft_error *error);
+/* The same of the first `turns` (> 0) messages of a record, which an answer is wanted to. */
+enum ft_status ft_example_prompt_turns(struct ft_example_encoder *encoder, const struct ft_record *record, size_t turns,
+                                       struct ft_ids *ids, struct ft_error *error);
 
 #endif

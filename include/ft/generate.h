@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Completions for many prompts, greedy or sampled, through one decoder. Prompts wait for a free slot, so short
- * and long ones share the work; which slots a prompt meets cannot change its completion (the decoder's logits
- * depend on its own sequence alone, and sampling is counted by record and position).
+ * and long ones share the work; what is expected to take longest begins first, so that the slots stay full to
+ * the end. When a prompt runs and beside which others cannot change its completion (the decoder's logits depend
+ * on its own sequence alone, and sampling is counted by record and position).
  */
 #ifndef FT_GENERATE_H
 #define FT_GENERATE_H
@@ -10,25 +11,16 @@
 #include "ft/error.h"
 #include "ft/exec.h"
 #include "ft/model.h"
-#include "ft/rng.h"
+#include "ft/sample.h"
 
 #include <stddef.h>
 #include <stdint.h>
-
-/* temperature 0: the most probable token, the lowest id of equals. Otherwise, in binary64: candidates sorted by
- * (logit descending, id ascending), the first top_k of them (0: all), weights exp((logit - max) / temperature), the shortest
- * prefix whose weight reaches top_p of the sum (1: all), and from it the token at uniform number `position` of
- * (seed, FT_RNG_SAMPLE, step = record number). */
-struct ft_sampling {
-    double temperature, top_p;
-    size_t top_k;
-    uint64_t seed;
-};
 
 struct ft_prompt {
     const uint32_t *ids;
     size_t count;      /* >= 1 */
     size_t max_tokens; /* of the completion, the stop token included */
+    size_t expected;   /* tokens that the completion may well have; 0: not known. Only the order of work follows it */
 };
 
 struct ft_completion {
@@ -50,7 +42,8 @@ struct ft_generate {
     size_t count;
     const uint32_t *stop; /* ids that end a completion */
     size_t stops;
-    struct ft_sampling sampling;
+    struct ft_sampling sampling; /* token `position` of a record: uniform number `position` of (seed, FT_RNG_SAMPLE,
+                                  * step = the record's number) */
     size_t slots;  /* sequences at once; 0: chosen */
     uint64_t first_record; /* number of prompts[0], for sampling */
     void (*progress)(void *arg, size_t done); /* after each finished completion; may be NULL */

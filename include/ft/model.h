@@ -62,6 +62,10 @@ enum ft_status ft_model_open(struct ft_model **model, const char *path, struct f
 enum ft_status ft_model_new_random(struct ft_model **model, const char *config, uint64_t seed,
                                    struct ft_error *error);
 
+/* The shapes alone, for planning: no memory for weights is taken, now or by ft_model_train_full, so nothing can be
+ * computed with it. */
+enum ft_status ft_model_new_shapes(struct ft_model **model, const char *config, struct ft_error *error);
+
 void ft_model_free(struct ft_model *model); /* NULL is fine */
 
 const struct ft_config *ft_model_config(const struct ft_model *model);

@@ -40,9 +40,9 @@ enum ft_status ft_provenance_add_file(struct ft_provenance *provenance, const ch
  * a pipe. */
 enum ft_status ft_provenance_add_digest(struct ft_provenance *provenance, const char *role, const char *name,
                                         const char *sha256, struct ft_error *error);
-/* A model or adapter directory, by ft_model_digest. */
+/* A model or adapter directory by its ft_model_digest, when that is known, or NULL. */
 enum ft_status ft_provenance_add_model(struct ft_provenance *provenance, const char *role, const char *path,
-                                       struct ft_error *error);
+                                       const char *digest, struct ft_error *error);
 
 /* Hashes every file in `directory` (subdirectories too) that is not unhashed by convention, makes them the
  * subjects, writes provenance.json and SHA256SUMS there (both as they are when nothing changed). */
@@ -56,6 +56,12 @@ enum ft_status ft_provenance_finish(struct ft_provenance *provenance, const char
  * directory that stands for a .gguf file (card.h): the file's SHA-256. FT_FORMAT
  * when a directory has none. */
 enum ft_status ft_model_digest(const char *path, char hex[FT_SHA256_HEX], struct ft_error *error);
+
+/* The same beside other work, on a thread of its own: begin, and later end, once and from the same thread. path is
+ * borrowed until then. *digest NULL: end leaves hex alone and succeeds. */
+struct ft_model_digest;
+enum ft_status ft_model_digest_begin(struct ft_model_digest **digest, const char *path, struct ft_error *error);
+enum ft_status ft_model_digest_end(struct ft_model_digest **digest, char hex[FT_SHA256_HEX], struct ft_error *error);
 
 /* True for side files that may differ between equal runs and are neither hashed nor subjects: "*.log",
  * "timing.json", "timing.jsonl". */

@@ -3,10 +3,13 @@
 
 #include "ft/card.h"
 #include "ft/file.h"
+#include "ft/memory.h"
 #include "manifest.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool ends_with(const char *text, const char *end) {
@@ -85,5 +88,45 @@ enum ft_status ft_model_digest(const char *path, char hex[FT_SHA256_HEX], struct
     if (!status)
         status = gguf.size ? ft_sha256_file(gguf.data, hex, NULL, error) : digest_directory(path, hex, error);
     ft_buffer_release(&gguf);
+    return status;
+}
+
+/* --- beside other work ---------------------------------------------------------------------------------- */
+
+struct ft_model_digest {
+    pthread_t thread;
+    bool started;
+    const char *path;
+    char hex[FT_SHA256_HEX];
+    enum ft_status status;
+    struct ft_error error;
+};
+
+static void *compute(void *arg) {
+    struct ft_model_digest *digest = arg;
+    digest->status = ft_model_digest(digest->path, digest->hex, &digest->error);
+    return NULL;
+}
+
+enum ft_status ft_model_digest_begin(struct ft_model_digest **out, const char *path, struct ft_error *error) {
+    struct ft_model_digest *digest;
+    enum ft_status status = ft_alloc(&digest, 1, sizeof *digest, error);
+    if (status) return status;
+    digest->path = path;
+    digest->started = pthread_create(&digest->thread, NULL, compute, digest) == 0;
+    *out = digest;
+    return FT_OK;
+}
+
+enum ft_status ft_model_digest_end(struct ft_model_digest **from, char hex[FT_SHA256_HEX], struct ft_error *error) {
+    struct ft_model_digest *digest = *from;
+    if (!digest) return FT_OK;
+    if (digest->started) (void)pthread_join(digest->thread, NULL);
+    else (void)compute(digest);
+    enum ft_status status = digest->status;
+    if (status) *error = digest->error;
+    else memcpy(hex, digest->hex, sizeof digest->hex);
+    free(digest);
+    *from = NULL;
     return status;
 }

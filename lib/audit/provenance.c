@@ -92,20 +92,16 @@ enum ft_status ft_provenance_add_file(struct ft_provenance *p, const char *role,
     return status ? status : add_dependency(p, role, last_component(path), "sha256", sha256, error);
 }
 
-static enum ft_status add_directory(struct ft_provenance *p, const char *role, const char *path,
-                                    struct ft_error *error) {
-    char digest[FT_SHA256_HEX];
-    enum ft_status status = ft_model_digest(path, digest, error);
-    return status ? status : add_dependency(p, role, role, "dirHash", digest, error);
-}
-
 enum ft_status ft_provenance_add_model(struct ft_provenance *p, const char *role, const char *path,
-                                       struct ft_error *error) {
+                                       const char *digest, struct ft_error *error) {
     struct ft_buffer gguf = {0};
-    enum ft_status status = ft_card_gguf(path, &gguf, error);
+    char hex[FT_SHA256_HEX];
+    enum ft_status status = digest ? FT_OK : ft_model_digest(path, hex, error);
+    if (!digest) digest = hex;
+    if (!status) status = ft_card_gguf(path, &gguf, error);
     if (!status && (gguf.size || !ft_path_is_directory(path)))
-        status = ft_provenance_add_file(p, role, gguf.size ? gguf.data : path, error);
-    else if (!status) status = add_directory(p, role, path, error);
+        status = add_dependency(p, role, last_component(gguf.size ? gguf.data : path), "sha256", digest, error);
+    else if (!status) status = add_dependency(p, role, role, "dirHash", digest, error);
     ft_buffer_release(&gguf);
     return status;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "ft/error.h"
 
+#include "ft/printable.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,19 +17,10 @@ const char *ft_status_text(enum ft_status status) {
     return i < sizeof text / sizeof *text ? text[i] : "unknown status";
 }
 
-/* Names and keys come from files: none of their bytes may command the terminal that shows the message. */
-static void make_printable(char *text) {
-    for (unsigned char *p = (unsigned char *)text; *p; p++) {
-        bool c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0; /* U+0080 to U+009F */
-        if (*p < 0x20 || *p == 0x7f || c1) *p = '?';
-        if (c1) p[1] = '?';
-    }
-}
-
 static void fill(struct ft_error *error, enum ft_status status, const char *format, va_list args) {
     error->status = status;
     (void)vsnprintf(error->message, sizeof error->message, format, args);
-    make_printable(error->message);
+    ft_make_printable(error->message);
 }
 
 enum ft_status ft_fail(struct ft_error *error, enum ft_status status, const char *format, ...) {
@@ -62,7 +55,7 @@ enum ft_status ft_error_context(struct ft_error *error, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(error->message, sizeof error->message, format, args);
     va_end(args);
-    make_printable(error->message);
+    ft_make_printable(error->message);
     size_t used = strlen(error->message);
     (void)snprintf(error->message + used, sizeof error->message - used, ": %s", inner);
     return error->status;

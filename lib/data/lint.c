@@ -2,6 +2,7 @@
 #include "ft/lint.h"
 
 #include "ft/memory.h"
+#include "ft/printable.h"
 #include "lint_internal.h"
 
 #include <stdio.h>
@@ -111,6 +112,7 @@ static enum ft_status put_finding(struct ft_lint *lint, enum ft_lint_severity se
     if (!status) status = ft_alloc(&copy, strlen(message) + 1, 1, error);
     if (status) return status;
     memcpy(copy, message, strlen(message) + 1);
+    ft_make_printable(copy);
     verdict->finding[verdict->kept++] = (struct finding){file, line, copy};
     return FT_OK;
 }

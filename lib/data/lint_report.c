@@ -2,9 +2,11 @@
 #include "ft/lint.h"
 
 #include "ft/memory.h"
+#include "ft/printable.h"
 #include "lint_internal.h"
 
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { LABELS_SHOWN = 1000, LABELS_PRINTED = 8, BAR = 40 };
@@ -178,7 +180,10 @@ static void say_labels(struct page *page, const struct lint_file *file) {
     for (size_t i = 0; i < used && i < LABELS_PRINTED; i++) {
         /* Of many labels, the most frequent ones and the rarest. */
         size_t at = used > LABELS_PRINTED && i == LABELS_PRINTED - 1 ? used - 1 : i;
-        SAY(page, "%s %.60s %zu", at > i ? " ..." : i ? "," : "", list[at].name, list[at].count);
+        char name[61];
+        (void)snprintf(name, sizeof name, "%s", list[at].name);
+        ft_make_printable(name);
+        SAY(page, "%s %s %zu", at > i ? " ..." : i ? "," : "", name, list[at].count);
     }
     if (used) SAY(page, "\n");
     free(list);

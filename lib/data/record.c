@@ -372,8 +372,8 @@ enum ft_status ft_record_parse_keys(struct ft_record *record, enum ft_record_for
     if (!is(object, FT_JSON_OBJECT))
         return fail(record, FT_RECORD_DATA_TYPE, error, "the record must be a JSON object, not %s",
                     found(object));
-    status = read_format(record, object, error);
-    if (!status) status = read_tools(record, object, error);
+    status = read_tools(record, object, error); /* first: a prompt alone has them, too */
+    if (!status) status = read_format(record, object, error);
     if (!status)
         status = read_tag(record, object, keys->label ? keys->label : "label", &record->label_text,
                           &record->label, error);

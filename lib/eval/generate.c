@@ -3,18 +3,17 @@
 
 #include "ft/config.h"
 #include "ft/decoder.h"
-#include "ft/elementary.h"
 #include "ft/memory.h"
+#include "ft/rng.h"
 
 #include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 
-enum { SLOTS_DEFAULT = 16, FEED_TOKENS = 1024 };
-
-struct candidate {
-    float logit;
-    uint32_t id;
+enum {
+    SLOTS_DEFAULT = 16,
+    FEED_TOKENS = 1024,
+    SHARED_LEAST = 8, /* tokens at the beginning of all prompts that are worth a slot of their own */
 };
 
 struct slot {
@@ -29,43 +28,20 @@ struct state {
     struct ft_decoder *decoder;
     struct slot *slots;
     size_t n_slots, feed, context, vocab;
+    size_t *order;                 /* [prompts] in which they are taken */
+    size_t shared;                 /* first tokens of all prompts, computed once in the decoder's slot n_slots */
     struct ft_decoder_piece *pieces;
     float *logits;                 /* [slots, vocab] */
-    struct candidate *candidates;  /* [vocab] */
+    struct ft_candidate *candidates; /* [vocab] */
     size_t next, done;             /* prompts taken, completions finished */
 };
 
-static int by_logit(const void *a, const void *b) {
-    const struct candidate *x = a, *y = b;
-    if (x->logit != y->logit) return x->logit < y->logit ? 1 : -1;
-    return x->id < y->id ? -1 : x->id > y->id;
-}
-
-static uint32_t greedy(const float *logits, size_t vocab) {
-    uint32_t best = 0;
-    for (uint32_t v = 1; v < vocab; v++)
-        if (logits[v] > logits[best]) best = v;
-    return best;
-}
-
-static uint32_t sample(const struct state *s, const float *logits, uint64_t record, size_t position) {
+static uint32_t choose(const struct state *s, const float *logits, uint64_t record, size_t position) {
     const struct ft_sampling *how = &s->job->sampling;
-    struct candidate *c = s->candidates;
-    for (uint32_t v = 0; v < s->vocab; v++) c[v] = (struct candidate){logits[v], v};
-    qsort(c, s->vocab, sizeof *c, by_logit);
-    size_t n = how->top_k && how->top_k < s->vocab ? how->top_k : s->vocab;
-    double total = 0.0, kept = 0.0;
-    for (size_t i = 0; i < n; i++) total += ft_exp(((double)c[i].logit - (double)c[0].logit) / how->temperature);
-    size_t used = 0;
-    do kept += ft_exp(((double)c[used].logit - (double)c[0].logit) / how->temperature);
-    while (++used < n && kept < how->top_p * total);
+    if (!(how->temperature > 0.0)) return ft_sample_greedy(logits, s->vocab);
     struct ft_rng rng = ft_rng_new(how->seed, FT_RNG_SAMPLE);
-    double target = ft_rng_uniform_double(&rng, (uint32_t)record, (uint32_t)(record >> 32), position) * kept, run = 0.0;
-    for (size_t i = 0; i < used; i++) {
-        run += ft_exp(((double)c[i].logit - (double)c[0].logit) / how->temperature);
-        if (run > target) return c[i].id;
-    }
-    return c[used - 1].id;
+    double uniform = ft_rng_uniform_double(&rng, (uint32_t)record, (uint32_t)(record >> 32), position);
+    return ft_sample(how, logits, s->vocab, uniform, s->candidates);
 }
 
 static bool is_stop(const struct ft_generate *job, uint32_t id) {
@@ -92,9 +68,7 @@ static void finish(struct state *s, struct slot *slot, bool stopped) {
 static enum ft_status extend(struct state *s, struct slot *slot, const float *logits, struct ft_error *error) {
     const struct ft_generate *job = s->job;
     struct ft_completion *c = &s->out->item[slot->prompt];
-    uint32_t id = job->sampling.temperature > 0.0
-                      ? sample(s, logits, job->first_record + slot->prompt, c->count)
-                      : greedy(logits, s->vocab);
+    uint32_t id = choose(s, logits, job->first_record + slot->prompt, c->count);
     if (!isfinite(logits[id]))
         return ft_fail(error, FT_NONFINITE, "prompt %zu: the model's output is not finite after %zu tokens; check its weights",
                        slot->prompt + 1, slot->length);
@@ -120,23 +94,34 @@ static size_t gather(struct state *s, size_t *which) {
     }
     for (size_t i = 0; i < s->n_slots && s->next < s->job->count; i++) {
         if (s->slots[i].prompt != SIZE_MAX) continue;
-        const struct ft_prompt *p = &s->job->prompts[s->next];
-        if (completion_limit(s, s->next) == 0) { /* nothing asked for */
+        size_t prompt = s->order[s->next];
+        const struct ft_prompt *p = &s->job->prompts[prompt];
+        if (completion_limit(s, prompt) == 0) { /* nothing asked for */
             s->next++;
             s->done++;
             i--;
             continue;
         }
-        if (tokens + p->count > s->feed) break;
-        s->slots[i] = (struct slot){.prompt = s->next++, .length = p->count};
+        size_t rest = p->count - s->shared;
+        if (tokens + rest > s->feed) break;
+        s->next++;
+        if (s->shared) ft_decoder_copy(s->decoder, s->n_slots, i, s->shared);
+        s->slots[i] = (struct slot){.prompt = prompt, .length = p->count};
         which[count] = i;
-        s->pieces[count++] = (struct ft_decoder_piece){.slot = i, .ids = p->ids, .count = p->count};
-        tokens += p->count;
+        s->pieces[count++] = (struct ft_decoder_piece){.slot = i, .ids = p->ids + s->shared, .count = rest};
+        tokens += rest;
     }
     return count;
 }
 
+static enum ft_status feed_shared(struct state *s, struct ft_error *error) {
+    struct ft_decoder_piece piece = {.slot = s->n_slots, .ids = s->job->prompts[0].ids, .count = s->shared};
+    return s->shared ? ft_decoder_feed(s->decoder, &piece, 1, s->logits, error) : FT_OK;
+}
+
 static enum ft_status run(struct state *s, size_t *which, struct ft_error *error) {
+    enum ft_status begun = feed_shared(s, error);
+    if (begun) return begun;
     while (s->done < s->job->count) {
         size_t count = gather(s, which);
         if (count == 0) continue; /* only empty completions were left */
@@ -146,6 +131,45 @@ static enum ft_status run(struct state *s, size_t *which, struct ft_error *error
         if (status) return status;
     }
     return FT_OK;
+}
+
+struct turn {
+    size_t expected, tokens, prompt;
+};
+
+static int longest_first(const void *a, const void *b) {
+    const struct turn *x = a, *y = b;
+    if (x->expected != y->expected) return x->expected < y->expected ? 1 : -1;
+    if (x->tokens != y->tokens) return x->tokens < y->tokens ? 1 : -1;
+    return x->prompt > y->prompt ? 1 : -1;
+}
+
+/* What takes longest begins first. */
+static enum ft_status make_order(struct state *s, struct ft_error *error) {
+    struct turn *turn = NULL;
+    enum ft_status status = ft_alloc(&s->order, s->job->count, sizeof *s->order, error);
+    if (!status) status = ft_alloc(&turn, s->job->count, sizeof *turn, error);
+    if (status) return status;
+    for (size_t i = 0; i < s->job->count; i++)
+        turn[i] = (struct turn){s->job->prompts[i].expected, s->job->prompts[i].count, i};
+    if (s->job->count) qsort(turn, s->job->count, sizeof *turn, longest_first);
+    for (size_t i = 0; i < s->job->count; i++) s->order[i] = turn[i].prompt;
+    free(turn);
+    return FT_OK;
+}
+
+/* Tokens that all prompts begin with; a prompt keeps one to be fed. 0 when that is not worth a slot. */
+static size_t shared_tokens(const struct state *s) {
+    if (s->n_slots < 2) return 0;
+    const struct ft_prompt *first = &s->job->prompts[0];
+    size_t shared = first->count - 1;
+    for (size_t i = 1; i < s->job->count && shared; i++) {
+        const struct ft_prompt *p = &s->job->prompts[i];
+        size_t same = 0;
+        while (same < shared && same + 1 < p->count && p->ids[same] == first->ids[same]) same++;
+        shared = same;
+    }
+    return shared < SHARED_LEAST ? 0 : shared;
 }
 
 /* Room for every completion, in one block. */
@@ -177,6 +201,23 @@ static enum ft_status check_prompts(struct state *s, size_t *longest, struct ft_
     return FT_OK;
 }
 
+static enum ft_status take_memory(struct state *s, size_t **which, const struct ft_decoder_limits *limits,
+                                  struct ft_error *error) {
+    size_t cells;
+    enum ft_status status = make_room(s, error);
+    if (!status) status = make_order(s, error);
+    if (!status) status = ft_decoder_new(&s->decoder, s->job->model, s->job->exec, limits, error);
+    if (!status) status = ft_alloc(&s->slots, s->n_slots, sizeof *s->slots, error);
+    if (!status) status = ft_alloc(&s->pieces, s->n_slots, sizeof *s->pieces, error);
+    if (!status) status = ft_alloc(which, s->n_slots, sizeof **which, error);
+    if (!status) status = ft_alloc(&s->candidates, s->vocab, sizeof *s->candidates, error);
+    if (!status && !ft_size_mul(s->n_slots, s->vocab, &cells))
+        status = ft_fail(error, FT_LIMIT, "the vocabulary is too large");
+    if (!status) status = ft_alloc(&s->logits, cells, sizeof *s->logits, error);
+    for (size_t i = 0; i < s->n_slots && !status; i++) s->slots[i].prompt = SIZE_MAX;
+    return status;
+}
+
 enum ft_status ft_generate(const struct ft_generate *job, struct ft_completions *out, struct ft_error *error) {
     const struct ft_config *config = ft_model_config(job->model);
     struct ft_completions result = {0};
@@ -191,19 +232,12 @@ enum ft_status ft_generate(const struct ft_generate *job, struct ft_completions 
     s.n_slots = job->slots ? job->slots : SLOTS_DEFAULT;
     if (s.n_slots > job->count) s.n_slots = job->count ? job->count : 1;
     s.feed = longest + s.n_slots > FEED_TOKENS ? longest + s.n_slots : FEED_TOKENS;
-    struct ft_decoder_limits limits = {.sequences = s.n_slots, .length = reach ? reach : 1, .feed = s.feed};
-    size_t cells;
-    status = make_room(&s, error);
-    if (!status) status = ft_decoder_new(&s.decoder, job->model, job->exec, &limits, error);
-    if (!status) status = ft_alloc(&s.slots, s.n_slots, sizeof *s.slots, error);
-    if (!status) status = ft_alloc(&s.pieces, s.n_slots, sizeof *s.pieces, error);
-    if (!status) status = ft_alloc(&which, s.n_slots, sizeof *which, error);
-    if (!status) status = ft_alloc(&s.candidates, s.vocab, sizeof *s.candidates, error);
-    if (!status && !ft_size_mul(s.n_slots, s.vocab, &cells)) status = ft_fail(error, FT_LIMIT, "the vocabulary is too large");
-    if (!status) status = ft_alloc(&s.logits, cells, sizeof *s.logits, error);
-    for (size_t i = 0; i < s.n_slots && !status; i++) s.slots[i].prompt = SIZE_MAX;
+    s.shared = shared_tokens(&s);
+    struct ft_decoder_limits limits = {.sequences = s.n_slots + (s.shared > 0), .length = reach ? reach : 1, .feed = s.feed};
+    status = take_memory(&s, &which, &limits, error);
     if (!status) status = run(&s, which, error);
     ft_decoder_free(s.decoder);
+    free(s.order);
     free(s.slots);
     free(s.pieces);
     free(which);

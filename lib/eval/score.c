@@ -178,7 +178,8 @@ enum ft_status ft_score_answers(const struct ft_score *score, struct ft_score_ro
         struct span span = answer_span(score, row);
         if (span.prompt < 1)
             status = ft_fail(error, FT_FORMAT, "record %zu has no prompt to answer; evaluate it with --tasks loss", row + 1);
-        prompts[row] = (struct ft_prompt){set->ids + set->start[row], span.prompt, max};
+        prompts[row] = (struct ft_prompt){.ids = set->ids + set->start[row], .count = span.prompt, .max_tokens = max,
+                                          .expected = span.end - span.start};
     }
     struct ft_generate job = {.model = score->model, .exec = score->exec, .prompts = prompts, .count = set->rows,
                               .slots = score->slots, .progress = score->progress, .arg = score->arg};

@@ -9,6 +9,7 @@
 #include "gemm.h"
 
 #include "exec_internal.h"
+#include "gemv.h"
 
 #include <sched.h>
 #include <stdatomic.h>
@@ -477,6 +478,7 @@ static void run_product(struct job *job) {
 
 void ft_gemm(struct ft_exec *exec, const struct ft_product *product) {
     if (product->m == 0 || product->n == 0) return;
+    if (ft_gemv(exec, product)) return;
     struct job job = {.exec = exec, .isa = exec->gemm, .p = *product, .c_row = product->ldc, .c_col = 1, .bias_col = 1};
     if (job.p.scale == 0.0f) job.p.scale = 1.0f;
     if (better_exchanged(&job)) exchange(&job);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Generation: the same pass, with keys and values that stay. Few rows meet all weights in every feed, so the
- * weights are packed once: a feed then streams them. */
+ * Generation: the same pass, with keys and values that stay. A single sequence streams the weights where they
+ * lie, as they are stored; several rows that meet all weights in every feed have them packed once. */
 #include "ft/decoder.h"
 
 #include "linear.h"
@@ -48,7 +48,7 @@ static enum ft_dtype packed_dtype(struct ft_slice slice) {
 
 static void lay_packed(struct ft_decoder *decoder, struct ft_layout *layout, struct ft_slice *slice,
                        size_t index) {
-    if (!slice->module) return;
+    if (!slice->module || decoder->limits.sequences == 1) return;
     struct ft_packed packed = {.k = slice->module->in, .n = slice->out, .dtype = packed_dtype(*slice)};
     packed.data =
         ft_layout_take(layout, ft_packed_size(decoder->pass.exec, packed.k, packed.n, packed.dtype), 1);
@@ -165,6 +165,18 @@ size_t ft_decoder_length(const struct ft_decoder *decoder, size_t slot) { return
 void ft_decoder_truncate(struct ft_decoder *decoder, size_t slot, size_t length) {
     assert(length <= decoder->length[slot]);
     decoder->length[slot] = length;
+}
+
+void ft_decoder_copy(struct ft_decoder *decoder, size_t from, size_t to, size_t length) {
+    assert(from != to && decoder->length[to] == 0 && length <= decoder->length[from]);
+    const struct ft_config *config = &decoder->model->config;
+    size_t width = config->kv_heads * config->head_dim, slot = decoder->limits.length * width;
+    for (size_t l = 0; l < config->layers; l++) {
+        const struct ft_cache_layer *cache = &decoder->cache[l];
+        memcpy(cache->k + to * slot, cache->k + from * slot, length * width * sizeof *cache->k);
+        memcpy(cache->v + to * slot, cache->v + from * slot, length * width * sizeof *cache->v);
+    }
+    decoder->length[to] = length;
 }
 
 static enum ft_status check_piece(const struct ft_decoder *decoder, const struct ft_decoder_piece *piece,

@@ -200,11 +200,12 @@ static enum ft_status encode_chat(struct ft_example_encoder *encoder, const stru
     return status;
 }
 
-static enum ft_status chat_prompt(struct ft_example_encoder *encoder, const struct ft_turn *turn, size_t turns,
+static enum ft_status chat_prompt(struct ft_example_encoder *encoder, const struct ft_record *record, size_t turns,
                                   struct ft_ids *ids, struct ft_error *error) {
-    enum ft_status status = chat_messages(encoder, turn, turns, error);
+    enum ft_status status = chat_messages(encoder, record->turn, turns, error);
     ft_buffer_clear(&encoder->text);
-    if (!status) status = ft_chat_render(encoder->chat, encoder->message, turns, NULL, NULL, true, &encoder->text, error);
+    if (!status)
+        status = ft_chat_render(encoder->chat, encoder->message, turns, record->tools, NULL, true, &encoder->text, error);
     return status ? status : put_part(encoder, 0, encoder->text.size, ids, error);
 }
 
@@ -223,14 +224,19 @@ enum ft_status ft_example_encode(struct ft_example_encoder *encoder, const struc
     return status ? ft_error_context(error, "%s:%" PRIu64, record->json.name, record->line) : FT_OK;
 }
 
-enum ft_status ft_example_prompt(struct ft_example_encoder *encoder, const char *prompt, const struct ft_turn *turn,
-                                 size_t turns, struct ft_ids *ids, struct ft_error *error) {
-    struct ft_example example = {0};
+enum ft_status ft_example_prompt(struct ft_example_encoder *encoder, const char *prompt, struct ft_ids *ids,
+                                 struct ft_error *error) {
     size_t special;
-    if (!turns) return put_text(encoder, prompt, ids, &special, error);
+    return put_text(encoder, prompt, ids, &special, error);
+}
+
+enum ft_status ft_example_prompt_turns(struct ft_example_encoder *encoder, const struct ft_record *record, size_t turns,
+                                       struct ft_ids *ids, struct ft_error *error) {
+    if (ft_tokenizer_template(encoder->tokenizer)) return chat_prompt(encoder, record, turns, ids, error);
+    const struct ft_turn *turn = record->turn;
+    struct ft_example example = {0};
     size_t at = 0;
     enum ft_status status = FT_OK;
-    if (ft_tokenizer_template(encoder->tokenizer)) return chat_prompt(encoder, turn, turns, ids, error);
     ft_buffer_clear(&encoder->text);
     while (!status) {
         status = lay_out(encoder, turn, turns, &at, error);

@@ -299,6 +299,15 @@ enum ft_status ft_model_new_random(struct ft_model **out, const char *config, ui
     return status;
 }
 
+enum ft_status ft_model_new_shapes(struct ft_model **out, const char *config, struct ft_error *error) {
+    *out = NULL;
+    enum ft_status status = new_model(out, config, error);
+    if (status) return status;
+    (*out)->shapes_only = true;
+    for (size_t i = 0; i < (*out)->count; i++) (*out)->storage[i].dtype = FT_F32;
+    return FT_OK;
+}
+
 void ft_model_free(struct ft_model *model) {
     if (!model) return;
     ft_adapter_free(model->adapter);
@@ -374,15 +383,13 @@ void ft_model_forget(const struct ft_model *model, const struct ft_parameter *pa
         ft_map_forget(parameter->data, parameter->elements * ft_dtype_size(parameter->dtype));
 }
 
-enum ft_status ft_model_train_full(struct ft_model *model, struct ft_error *error) {
-    assert(!model->trained && !model->adapter);
+static enum ft_status take_full(struct ft_model *model, struct ft_error *error) {
     size_t masters, gradients;
     if (!full_sizes(model, &masters, &gradients))
         return ft_fail(error, FT_LIMIT, "%s: the weights do not fit into memory", model->path);
-    enum ft_status status = ft_arena_init(&model->masters, masters, error);
+    enum ft_status status = masters ? ft_arena_init(&model->masters, masters, error) : FT_OK;
     if (!status) status = ft_arena_init(&model->gradients, gradients, error);
-    if (status) return status;
-    for (size_t i = 0; i < model->count; i++) {
+    for (size_t i = 0; i < model->count && !status; i++) {
         struct ft_parameter *parameter = model->parameters[i];
         if (!parameter->value) {
             parameter->value = ft_arena_take(&model->masters, parameter->elements, sizeof(float));
@@ -394,6 +401,14 @@ enum ft_status ft_model_train_full(struct ft_model *model, struct ft_error *erro
         parameter->trained = true;
         ft_model_forget(model, parameter);
     }
+    return status;
+}
+
+enum ft_status ft_model_train_full(struct ft_model *model, struct ft_error *error) {
+    assert(!model->trained && !model->adapter);
+    enum ft_status status = model->shapes_only ? FT_OK : take_full(model, error);
+    if (status) return status;
+    for (size_t i = 0; i < model->count; i++) model->parameters[i]->trained = true;
     model->trained = model->parameters;
     model->trained_count = model->count;
     return FT_OK;

@@ -45,6 +45,7 @@ struct ft_adapter {
 struct ft_model {
     struct ft_config config;
     char *path;
+    bool shapes_only; /* ft_model_new_shapes */
     struct ft_safetensors *file;                /* NULL: random weights, or a GGUF file's */
     struct ft_gguf *gguf;                       /* NULL: none */
     struct ft_arena imported;                   /* what of it could not stay where it is */

@@ -202,19 +202,22 @@ static enum ft_status store_node(struct ft_recipe *recipe, const struct key *key
 }
 
 static enum ft_status read_object(struct ft_recipe *recipe, const struct ft_json *json, const struct cJSON *object,
-                                  const char *prefix, struct ft_error *error) {
+                                  const char *prefix, uint64_t *seen, struct ft_error *error) {
     enum ft_status status = FT_OK;
     for (const struct cJSON *node = ft_json_first(object); node && !status; node = ft_json_next(node)) {
         struct ft_buffer name = {.max = RECIPE_WORD_MAX};
         status = ft_buffer_printf(&name, error, "%s%s", prefix, ft_json_key(node));
         const struct key *key = status ? NULL : find_key(name.data, name.size);
         if (key) {
-            status = store_node(recipe, key, json, node, error);
-            recipe->given |= (uint64_t)1 << (key - keys);
+            uint64_t bit = (uint64_t)1 << (key - keys);
+            if (*seen & bit) status = ft_json_fail(json, node, error, "%s is given twice", key->name);
+            else status = store_node(recipe, key, json, node, error);
+            *seen |= bit;
+            recipe->given |= bit;
         } else if (!status && !*prefix && ft_json_type(node) == FT_JSON_OBJECT &&
                    (strcmp(name.data, "lora") == 0 || strcmp(name.data, "save") == 0)) {
             status = ft_buffer_string(&name, ".", error);
-            if (!status) status = read_object(recipe, json, node, name.data, error);
+            if (!status) status = read_object(recipe, json, node, name.data, seen, error);
         } else if (!status) {
             status = unknown_key(name.data, error);
         }
@@ -230,7 +233,8 @@ enum ft_status ft_recipe_read(struct ft_recipe *recipe, const char *path, struct
     status = ft_json_expect(&json, json.root, FT_JSON_OBJECT, error);
     if (!status) {
         struct ft_error inner = {0};
-        status = read_object(recipe, &json, json.root, "", &inner);
+        uint64_t seen = 0; /* "lora.rank" may be written as {"lora": {"rank": ...}}, too */
+        status = read_object(recipe, &json, json.root, "", &seen, &inner);
         if (status) {
             *error = inner;
             if (strncmp(inner.message, path, strlen(path)) != 0) status = ft_error_context(error, "%s", path);

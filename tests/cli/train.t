@@ -29,6 +29,12 @@ ok "the resolved recipe is a recipe" sh -c "$train $long -o again && cp again/re
 ok "patience ends a run early" sh -c "$train -m llama-base -t train.ftok -v valid.ftok -s lr=1 -s steps=40 -s eval_every=2 \
     -s patience=2 --json -o early | grep -q '\"stopped_early\": true'"
 ok "the plan is JSON" sh -c "$train $long --plan --json | grep -q '\"total\"'"
+mkdir huge && cp llama/tokenizer.json huge/ &&
+    sed 's/"hidden_size": 40, "intermediate_size": 72/"hidden_size": 40000, "intermediate_size": 720000/' llama/config.json >huge/config.json
+limit=2000000 # KiB of memory; sanitizers cannot run so
+(ulimit -v $limit; $train --version) >/dev/null 2>&1 || limit=unlimited
+(ulimit -v $limit; $train -m huge --init random -t train.ftok -s method=full --plan) >plan.out 2>&1
+ok "the plan of random weights takes no memory for them" grep -q total plan.out
 ok "a split's directory gives both streams" sh -c "mkdir split && cp train.ftok valid.ftok split/ &&
     $train -m llama --init random -t split -s steps=2 -o of-split && grep -q eval_loss of-split/metrics.jsonl"
 
@@ -85,7 +91,7 @@ slow="-m llama --init random -t train.ftok -s steps=1000000 -s batch=5"
 $train $slow -o stopped 2>err & pid=$!
 while ! grep -qs loss stopped/metrics.jsonl && kill -0 $pid 2>/dev/null; do sleep 0.05; done
 kill -TERM $pid
-wait $pid
+{ wait $pid; } 2>wait.err # a shell that says "Terminated" says it there
 is "a signal ends the program by that signal" $? 143
 ok "it says how to go on" grep -q -- --resume err
 ok "and leaves a checkpoint" test -s stopped/checkpoint/state.json
@@ -103,6 +109,8 @@ refuses "a cut stream" "cut.ftok" $train -m llama --init random -t cut.ftok -o x
 mkdir other && cp llama/config.json other/ && echo '{"tiny": false}' >other/tokenizer.json
 refuses "another tokenizer" "another tokenizer" $train -m other --init random -t train.ftok -o x
 refuses "an unknown key" "did you mean" $train -m llama-base -t train.ftok -s lora.rnak=3 -o x
+echo '{"lora": {"rank": 1}, "lora.rank": 2}' >twice.json
+refuses "a key in both of its ways to be written" "lora.rank is given twice" $train -m llama-base -t train.ftok -r twice.json -o x
 refuses "an unknown target" "proj" $train -m llama-base -t train.ftok -s lora.targets=q_prjo -o x
 refuses "weights that are not there" "safetensors" $train -m llama -t train.ftok -o x
 "$make_ftok" longer.ftok llama/tokenizer.json 53 5 49 60 1

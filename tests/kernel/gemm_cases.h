@@ -82,6 +82,7 @@ struct options {
     bool accumulate, bias;
     float scale;
     int add; /* 0 none, 1 another matrix, 2 c itself */
+    bool a_aligned; /* in spite of misaligned */
 };
 
 static void fill(float *x, size_t count, enum values kind) {
@@ -128,7 +129,7 @@ static bool check(struct ft_product p, const struct ft_operand *b, float *before
 
 /* Runs `o` on exec and by the specification; also checks that nothing beside C is written. */
 static bool agrees(struct ft_exec *exec, const struct options *o) {
-    struct matrix a = matrix(o->m, o->k, o->a_type, o->a_layout, o->kind, o->misaligned);
+    struct matrix a = matrix(o->m, o->k, o->a_type, o->a_layout, o->kind, o->a_aligned ? 0 : o->misaligned);
     struct matrix b = matrix(o->k, o->n, o->b_type, o->b_layout, o->kind, o->misaligned);
     size_t ldc = o->n + below(4), count = o->m * ldc + 1, ld_add = o->n + 2;
     float *c = malloc(2 * count * sizeof *c), *before = c + count, *add = malloc((o->m * ld_add + 1) * sizeof *add);
@@ -193,7 +194,7 @@ static void test_random(struct ft_exec *exec, enum values kind) {
         size_t limit = round % 10 == 0 ? 180 : 60;
         struct options o = {below(limit), below(limit), below(limit), (enum ft_dtype)below(3), (enum ft_dtype)below(3),
                             (enum layout)below(LAYOUTS), (enum layout)below(LAYOUTS), kind, below(4),
-                            0, below(2), below(2), below(2) ? 0.37f : 0.0f, (int)below(3)};
+                            0, below(2), below(2), below(2) ? 0.37f : 0.0f, (int)below(3), below(2)};
         if (below(3) == 0) o.a_type = o.b_type = FT_F32;
         if (below(3) == 0) o.m = below(20);
         if (below(3) == 0) o.n = below(20);
@@ -201,6 +202,30 @@ static void test_random(struct ft_exec *exec, enum values kind) {
         good &= agrees(exec, &o);
     }
     ok(good, "%s: random shapes, strides and types of %s numbers", name, kinds[kind]);
+}
+
+/* One row: every number of outputs around the vectors' widths, and of terms around a line's, of both kinds of B. */
+static void test_one_row(struct ft_exec *exec) {
+    static const size_t outputs[] = {1, 7, 15, 16, 17, 31, 32, 33, 63, 64, 95, 511, 512, 545, 1100};
+    static const size_t terms[] = {0, 1, 3, 4, 7, 8, 9, 15, 16, 31, 32, 33, 40, 95, 129};
+    bool good = true;
+    for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++)
+        for (size_t t = 0; t < sizeof terms / sizeof *terms; t++)
+            for (int variant = 0; variant < 6; variant++) {
+                struct options o = plain(1, outputs[i], terms[t]);
+                o.b_type = (enum ft_dtype)(variant % 3);
+                o.b_layout = variant < 3 ? COLUMNS : ROWS;
+                if (i % 3 == 0) o.b_layout = variant < 3 ? COLUMNS_PADDED : ROWS_PADDED;
+                o.kind = (enum values)((i + t) % VALUES);
+                o.misaligned = t % 4;
+                o.a_aligned = true;
+                o.accumulate = t % 2;
+                o.scale = i % 2 ? 0.37f : 0.0f;
+                o.bias = (i + t) % 2;
+                o.add = (int)(t % 3);
+                good &= agrees(exec, &o);
+            }
+    ok(good, "%s: one row, every type", name);
 }
 
 /* Several blocks of K, of A and of B, for each of the driver's ways. */
@@ -253,6 +278,7 @@ static void compare_with_specification(const char *isa_name, enum ft_isa isa, un
     state = 1;
     if (!ok(ft_exec_new_isa(&exec, threads, isa, &error) == FT_OK, "%s: exec", name)) return;
     if (threads == 2) test_sizes(exec);
+    test_one_row(exec);
     for (int kind = 0; kind < VALUES; kind++) test_random(exec, (enum values)kind);
     if (isa != FT_ISA_SCALAR) test_blocks(exec);
     if (isa != FT_ISA_SCALAR && threads == 2) test_chunks(exec);

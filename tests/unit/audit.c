@@ -29,7 +29,7 @@ static enum ft_status make_split(const char *directory) {
     ft_json_set_u64(ft_provenance_json(p), ft_provenance_parameters(p), "seed", 7);
     status = ft_provenance_add_file(p, "data", "abc.jsonl", &error);
     if (!status) status = ft_provenance_add_digest(p, "data", "-", ABC, &error);
-    if (!status) status = ft_provenance_add_model(p, "model", "model", &error);
+    if (!status) status = ft_provenance_add_model(p, "model", "model", NULL, &error);
     if (!status) status = ft_provenance_finish(p, directory, &error);
     ft_provenance_free(p);
     return status;

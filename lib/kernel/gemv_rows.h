@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The matrix-vector product, written once over vectors of VL outputs. gemv_<isa>.c defines `vec`, VL, GROUPS and
+ * the functions below, then includes this. A lane is 128 bits of a vector; ld is in elements.
+ *   v_load, v_store, v_set1 (of a number), v_fma (x y + z)
+ *   v_lanes          lane q: sixteen bytes at p + q step
+ *   v_lanes_f16      lane q: four binary16 at p + q step, widened
+ *   v_transpose4     the 4 x 4 words in each lane of four vectors
+ *   v_low, v_high    bf16 in the low or high half of each word, widened
+ *   v_load_bf16, v_load_f16   VL adjacent numbers, widened
+ * So with v[r] = v_lanes(first row + r rows, 4 rows), r < 4, transposed, v[c] holds word c of each of VL rows,
+ * in their order.
+ */
+#ifndef FT_KERNEL_GEMV_ROWS_H
+#define FT_KERNEL_GEMV_ROWS_H
+
+#include "gemv.h"
+
+#if defined(GEMV_UNROLL) /* a test's, where emulated intrinsics would take minutes to compile */
+#elif defined(__clang__)
+#define GEMV_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define GEMV_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+FT_INLINE size_t gemv_size(enum ft_dtype dtype) { return dtype == FT_F32 ? 4 : 2; }
+
+FT_INLINE float gemv_widen(const unsigned char *p, enum ft_dtype dtype) {
+    float value;
+    uint16_t half;
+    if (dtype == FT_F32) {
+        memcpy(&value, p, sizeof value);
+        return value;
+    }
+    memcpy(&half, p, sizeof half);
+    return dtype == FT_BF16 ? ft_bf16_widen(half) : ft_f16_widen(half);
+}
+
+/* --- k adjacent: each output's weights are a row, read forward -------------------------------------------
+ * VL rows at a time go a line of 64 bytes ahead, then the next VL rows: so many lines fit the ways of the
+ * first-level cache even when rows are a power of two apart. GROUPS of them hide each other's latency. */
+
+enum { GEMV_ROWS = VL * GROUPS, GEMV_LINE = 64, GEMV_AHEAD = 8 * GEMV_LINE };
+
+/* Sixteen bytes (of f16: eight) of each of VL rows: four terms, of bf16 eight. */
+FT_INLINE vec gemv_terms(vec chain, const float *x, const unsigned char *b, size_t row, enum ft_dtype dtype) {
+    FT_UNINITIALIZED vec v[4];
+    GEMV_UNROLL for (size_t r = 0; r < 4; r++)
+        v[r] = dtype == FT_F16 ? v_lanes_f16(b + r * row, 4 * row) : v_lanes(b + r * row, 4 * row);
+    v_transpose4(v);
+    GEMV_UNROLL for (size_t c = 0; c < 4; c++) {
+        if (dtype == FT_BF16) {
+            chain = v_fma(v_set1(x[2 * c]), v_low(v[c]), chain);
+            chain = v_fma(v_set1(x[2 * c + 1]), v_high(v[c]), chain);
+        } else {
+            chain = v_fma(v_set1(x[c]), v[c], chain);
+        }
+    }
+    return chain;
+}
+
+/* One term, for the last ones of a row. */
+FT_INLINE vec gemv_term(vec chain, float x, const unsigned char *b, size_t row, enum ft_dtype dtype) {
+    float column[VL];
+    for (size_t r = 0; r < VL; r++) column[r] = gemv_widen(b + r * row, dtype);
+    return v_fma(v_set1(x), v_load(column), chain);
+}
+
+/* What is needed GEMV_AHEAD bytes later: further on in these rows, or at the beginning of those that follow. */
+FT_INLINE void gemv_fetch(const unsigned char *b, size_t at, size_t row, const size_t rows) {
+    size_t ahead = at + GEMV_AHEAD;
+    const unsigned char *p = ahead < row ? b + ahead : b + rows * row + (ahead - row);
+    for (size_t r = 0; r < rows; r++) __builtin_prefetch(p + r * row, 0, 3);
+}
+
+/* VL * groups chains, whose rows begin at b. */
+FT_INLINE void gemv_rows(const float *x, size_t k, const unsigned char *b, size_t row, const size_t groups,
+                         enum ft_dtype dtype, float *chain) {
+    const size_t size = gemv_size(dtype), step = dtype == FT_BF16 ? 8 : 4, line = GEMV_LINE / size;
+    FT_UNINITIALIZED vec c[GROUPS];
+    GEMV_UNROLL for (size_t g = 0; g < groups; g++) c[g] = v_load(chain + VL * g);
+    size_t i = 0;
+    for (; i + line <= k; i += line) {
+        gemv_fetch(b, i * size, row, VL * groups);
+        GEMV_UNROLL for (size_t g = 0; g < groups; g++)
+            GEMV_UNROLL for (size_t u = 0; u < line; u += step)
+                c[g] = gemv_terms(c[g], x + i + u, b + VL * g * row + (i + u) * size, row, dtype);
+    }
+    for (; i + step <= k; i += step)
+        GEMV_UNROLL for (size_t g = 0; g < groups; g++)
+            c[g] = gemv_terms(c[g], x + i, b + VL * g * row + i * size, row, dtype);
+    for (; i < k; i++)
+        GEMV_UNROLL for (size_t g = 0; g < groups; g++)
+            c[g] = gemv_term(c[g], x[i], b + VL * g * row + i * size, row, dtype);
+    GEMV_UNROLL for (size_t g = 0; g < groups; g++) v_store(chain + VL * g, c[g]);
+}
+
+/* Fewer than VL outputs, [j, end): with those before them where there are enough, which are computed in vain. */
+FT_INLINE void gemv_rest(const float *x, size_t k, const unsigned char *b, size_t row, size_t j, size_t end,
+                         enum ft_dtype dtype, float *chain) {
+    size_t count = end - j;
+    if (end < VL) {
+        for (; j < end; j++, chain++)
+            for (size_t i = 0; i < k; i++)
+                *chain = __builtin_fmaf(x[i], gemv_widen(b + j * row + i * gemv_size(dtype), dtype), *chain);
+        return;
+    }
+    float aside[VL] = {0};
+    memcpy(aside + VL - count, chain, count * sizeof *chain);
+    gemv_rows(x, k, b + (end - VL) * row, row, 1, dtype, aside);
+    memcpy(chain, aside + VL - count, count * sizeof *chain);
+}
+
+FT_INLINE void gemv_down(const float *x, size_t k, const void *b, size_t ld, size_t begin, size_t end, enum ft_dtype dtype,
+                         float *chain) {
+    const size_t row = ld * gemv_size(dtype);
+    const unsigned char *rows = b;
+    size_t j = begin;
+    for (; j + GEMV_ROWS <= end; j += GEMV_ROWS)
+        gemv_rows(x, k, rows + j * row, row, GROUPS, dtype, chain + (j - begin));
+    for (; j + VL <= end; j += VL) gemv_rows(x, k, rows + j * row, row, 1, dtype, chain + (j - begin));
+    if (j < end) gemv_rest(x, k, rows, row, j, end, dtype, chain + (j - begin));
+}
+
+/* --- j adjacent: eight rows of B beside each other, the chains between them in memory ---------------------- */
+
+enum { GEMV_TERMS = 8 };
+
+FT_INLINE vec gemv_load(const unsigned char *b, size_t at, enum ft_dtype dtype) {
+    const void *p = b + at * gemv_size(dtype);
+    return dtype == FT_F32 ? v_load(p) : dtype == FT_F16 ? v_load_f16(p) : v_load_bf16(p);
+}
+
+/* `terms` rows of B from b on. */
+FT_INLINE void gemv_columns(const float *x, const size_t terms, const unsigned char *b, size_t ld, size_t begin, size_t end,
+                            enum ft_dtype dtype, float *chain) {
+    size_t j = begin;
+    for (; j + VL <= end; j += VL) {
+        vec c = v_load(chain + (j - begin));
+        GEMV_UNROLL for (size_t t = 0; t < terms; t++) c = v_fma(v_set1(x[t]), gemv_load(b, t * ld + j, dtype), c);
+        v_store(chain + (j - begin), c);
+    }
+    for (; j < end; j++)
+        for (size_t t = 0; t < terms; t++)
+            chain[j - begin] = __builtin_fmaf(x[t], gemv_widen(b + (t * ld + j) * gemv_size(dtype), dtype), chain[j - begin]);
+}
+
+FT_INLINE void gemv_across(const float *x, size_t k, const void *b, size_t ld, size_t begin, size_t end,
+                           enum ft_dtype dtype, float *chain) {
+    const unsigned char *rows = b;
+    const size_t row = ld * gemv_size(dtype);
+    size_t i = 0;
+    for (; i + GEMV_TERMS <= k; i += GEMV_TERMS)
+        gemv_columns(x + i, GEMV_TERMS, rows + i * row, ld, begin, end, dtype, chain);
+    for (; i < k; i++) gemv_columns(x + i, 1, rows + i * row, ld, begin, end, dtype, chain);
+}
+
+#define GEMV(name, kind, dtype)                                                                                     \
+    static void name(const float *x, size_t k, const void *b, size_t ld, size_t begin, size_t end, float *chain) {  \
+        kind(x, k, b, ld, begin, end, dtype, chain);                                                                \
+    }
+GEMV(down_f32, gemv_down, FT_F32)
+GEMV(down_bf16, gemv_down, FT_BF16)
+GEMV(down_f16, gemv_down, FT_F16)
+GEMV(across_f32, gemv_across, FT_F32)
+GEMV(across_bf16, gemv_across, FT_BF16)
+GEMV(across_f16, gemv_across, FT_F16)
+
+#define GEMV_TABLE {                                                                               \
+        .down = {[FT_F32] = down_f32, [FT_BF16] = down_bf16, [FT_F16] = down_f16},                 \
+        .across = {[FT_F32] = across_f32, [FT_BF16] = across_bf16, [FT_F16] = across_f16},         \
+    }
+
+#endif
