@@ -32,7 +32,7 @@ LDHARDEN_WANTED := -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack
 -include $(B)/flags.mk
 
 ifneq ($(SAN),)
-SANFLAGS := -fsanitize=$(SAN) -fno-omit-frame-pointer -g $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=all)
+SANFLAGS := -fsanitize=$(SAN) -DFT_SANITIZED -fno-omit-frame-pointer -g $(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=all)
 else
 FORTIFY  := $(if $(filter -O0,$(OPT)),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 endif
