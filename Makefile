@@ -203,7 +203,11 @@ check-golden: deps-clang ## the golden hashes with gcc and clang, unoptimised an
 check-avx512: all $(HELPERS) ## the golden hashes with AVX-512: the machine's own, or emulated on AVX2 (libsimde-dev)
 	@if FT_CPU=avx512 $(B)/bin/ft-train --version | grep -q 'isa avx512'; then FT_CPU=avx512 $(MAKE) golden; \
 	else FT_CPU=avx512 $(MAKE) B=build-simde SIMDE=1 golden; fi
-.PHONY: check-asan check-tsan deps-clang check-clang golden check-golden check-avx512
+BOCHS_TOOLS := bochs busybox-static cpio genisoimage isolinux syslinux-common
+check-avx512-bochs: all $(HELPERS) ## the golden hashes with AVX-512 on a processor emulated by Bochs (slow)
+	@$(MAKE) --no-print-directory deps DEPS='$(BOCHS_TOOLS)'
+	FT_BIN=$(abspath $(B)/bin) FT_BUILD=$(abspath $(B)) prove -v -e '' tests/bochs/golden.t
+.PHONY: check-asan check-tsan deps-clang check-clang golden check-golden check-avx512 check-avx512-bochs
 
 # --- aarch64, cross-built and run by qemu ----------------------------------------------------------------
 # The libraries are unpacked beside the build, without touching the system's package lists.

@@ -102,7 +102,11 @@ static float expected_element(const struct ft_product *p, size_t i, size_t j, fl
     return before;
 }
 
+#ifdef FT_SANITIZED
+enum { BUDGET = 1 << 16 };
+#else
 enum { BUDGET = 1 << 20 }; /* multiplications by the specification for one product */
+#endif
 
 /* Compares c with the specification applied to `before`, in place: all of it, or a sample when that would
  * take too long. */

@@ -114,6 +114,7 @@ static void test_load(void) {
 
 static void test_pipe(void) {
     ok(mkfifo("pipe", 0600) == 0, "a pipe");
+    fflush(stdout); /* ThreadSanitizer's _exit would print it a second time */
     pid_t child = fork();
     if (child == 0) _exit(write_stream("pipe", records, N_RECORDS, NULL) ? 1 : 0);
     struct ft_ftok_set set;
