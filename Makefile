@@ -254,7 +254,7 @@ SHARED ?= $(firstword $(wildcard $(FT_SHARED) ../shared))
 $(ORACLE)/ready:
 	python3 -m venv $(ORACLE)
 	$(ORACLE)/bin/pip install -q torch==2.13.0
-	$(ORACLE)/bin/pip install -q transformers peft tokenizers safetensors jinja2 numpy
+	$(ORACLE)/bin/pip install -q transformers peft tokenizers safetensors jinja2 numpy gguf
 	touch $@
 oracle: all $(ORACLE)/ready ## fixtures from PyTorch, transformers, PEFT and tokenizers, made again and compared with
 	$(ORACLE)/bin/python tests/oracle/model.py && $(ORACLE)/bin/python tests/oracle/train.py && $(ORACLE)/bin/python tests/oracle/architecture.py
@@ -262,6 +262,7 @@ oracle: all $(ORACLE)/ready ## fixtures from PyTorch, transformers, PEFT and tok
 	$(ORACLE)/bin/python tests/oracle/architecture.py --root $(ORACLE)/large
 	$(B)/tests/unit/model_oracle $(ORACLE)/large $$(ls $(ORACLE)/large)
 	$(ORACLE)/bin/python tests/oracle/architecture.py --check $(ORACLE)/large
+	$(ORACLE)/bin/python tests/oracle/gguf_blocks.py --check && $(ORACLE)/bin/python tests/oracle/gguf_peers.py --bin $(B)/bin
 	$(ORACLE)/bin/python tests/oracle/tokenizer_random.py
 	$(if $(SHARED),$(ORACLE)/bin/python tests/oracle/tokenizer.py --data $(SHARED)/data \
 	    $(wildcard $(SHARED)/tokenizers/*) $(SHARED)/models/stories260K)
