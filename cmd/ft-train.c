@@ -128,14 +128,9 @@ static enum ft_status load_data(struct work *w, struct ft_error *error) {
 static enum ft_status attach(struct work *w, struct ft_error *error) {
     const struct ft_recipe *r = &w->recipe;
     if (r->method == FT_METHOD_FULL) return ft_model_train_full(w->model, error);
-    bool all = r->lora_targets == 1 && strcmp(r->lora_target[0], "all-linear") == 0;
-    struct ft_lora_spec spec = {.rank = (size_t)r->lora_rank,
-                                .alpha = r->lora_alpha,
-                                .rslora = r->lora_rslora,
-                                .targets = all ? NULL : (const char *const *)r->lora_target,
-                                .target_count = all ? 0 : r->lora_targets,
-                                .seed = r->seed};
-    return ft_lora_attach(w->model, &spec, error);
+    struct ft_recipe_lora lora;
+    enum ft_status status = ft_recipe_lora(&lora, r, error);
+    return status ? status : ft_lora_attach(w->model, &lora.spec, error);
 }
 
 static enum ft_status load_model(struct work *w, struct ft_error *error) {

@@ -34,7 +34,8 @@ struct ft_parameter {
 };
 
 /* A linear map y = x W^T + b, the unit that LoRA adapts. weight is [out, in], or [in, out] with in_out
- * (GPT-2's Conv1D). Adapted: y = x W^T + (scale x A^T) B^T + b with A [rank, in] and B [out, rank]. */
+ * (GPT-2's Conv1D). Adapted: y = x W^T + (scale x A^T) B^T + b with A [rank, in] and B [out, rank]; by DoRA,
+ * y = g (x W^T + (scale x A^T) B^T) + b with g = magnitude / norm of that output's row of W + scale B A. */
 struct ft_module {
     const char *name; /* in transformers' class, as PEFT names it: "model.layers.0.self_attn.q_proj" */
     size_t in, out;
@@ -43,6 +44,8 @@ struct ft_module {
     struct ft_parameter *lora_a, *lora_b; /* both NULL: not adapted */
     size_t rank;
     float scale;
+    struct ft_parameter *magnitude; /* [out]; NULL: no DoRA */
+    float *norm, *gain;             /* [out] as of the last session, decoder or step that began */
 };
 
 struct ft_model;
@@ -94,7 +97,9 @@ enum ft_save_dtype { FT_SAVE_AS_LOADED, FT_SAVE_F32, FT_SAVE_BF16, FT_SAVE_F16 }
 struct ft_save {
     enum ft_save_dtype dtype;
     bool fuse;      /* add the adapter: W + (B A) * scale in binary32 (chain over the rank, then * scale, then
-                       + W), and only then one rounding to the element type */
+                       + W, then * that output's gain where there is one), and only then one rounding to the element
+                       type; modules saved whole and biases as the adapter has them. FT_UNSUPPORTED where head and
+                       embedding are one table and the adapter tells them apart */
     unsigned flags; /* enum ft_output_flags */
 };
 

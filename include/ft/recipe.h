@@ -10,16 +10,24 @@
 #include "ft/error.h"
 #include "ft/hash.h"
 #include "ft/json.h"
+#include "ft/lora.h"
 #include "ft/model.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
-#define FT_RECIPE_TARGETS_MAX 64u
+#define FT_RECIPE_WORDS_MAX 64u
+#define FT_RECIPE_KEY_MAX 160u /* bytes of a pattern's key */
 
 enum ft_method { FT_METHOD_LORA, FT_METHOD_FULL };
 enum ft_init { FT_INIT_MODEL, FT_INIT_RANDOM };
 enum ft_schedule_kind { FT_SCHEDULE_COSINE, FT_SCHEDULE_LINEAR, FT_SCHEDULE_CONSTANT };
+
+/* A list; sorted and distinct where the order means nothing. */
+struct ft_recipe_words {
+    char *item[FT_RECIPE_WORDS_MAX]; /* owned */
+    size_t count;
+};
 
 struct ft_recipe {
     enum ft_method method;
@@ -46,8 +54,11 @@ struct ft_recipe {
     uint64_t lora_rank;
     double lora_alpha;
     bool lora_rslora;
-    char *lora_target[FT_RECIPE_TARGETS_MAX]; /* owned; sorted, distinct; ["all-linear"] by default */
-    size_t lora_targets;
+    bool lora_dora;
+    enum ft_lora_bias lora_bias;
+    struct ft_recipe_words lora_targets; /* ["all-linear"] by default; or one regular expression */
+    struct ft_recipe_words lora_exclude, lora_layers, lora_save_modules; /* layers: numbers */
+    struct ft_recipe_words lora_rank_pattern, lora_alpha_pattern;       /* "key=value" */
 
     enum ft_save_dtype save_dtype; /* of the model that a full run delivers */
     bool save_state;               /* keep the last checkpoint when the run is complete */
@@ -65,6 +76,18 @@ enum ft_status ft_recipe_read(struct ft_recipe *recipe, const char *path, struct
 
 /* Takes one "key=value" word; a list is separated by commas. FT_USAGE as above. */
 enum ft_status ft_recipe_set(struct ft_recipe *recipe, const char *word, struct ft_error *error);
+
+/* True when lora.targets is a regular expression: some character of it is in no module's name. */
+bool ft_recipe_is_expression(const char *target);
+
+/* The adapter that a resolved recipe for LoRA asks for. */
+struct ft_recipe_lora {
+    struct ft_lora_spec spec; /* borrows from this and from the recipe */
+    struct ft_lora_pattern ranks[FT_RECIPE_WORDS_MAX], alphas[FT_RECIPE_WORDS_MAX];
+    size_t layers[FT_RECIPE_WORDS_MAX];
+    char keys[2 * FT_RECIPE_WORDS_MAX][FT_RECIPE_KEY_MAX];
+};
+enum ft_status ft_recipe_lora(struct ft_recipe_lora *lora, const struct ft_recipe *recipe, struct ft_error *error);
 
 /* Gives every key that was not given its default, then checks what keys must hold together. */
 enum ft_status ft_recipe_resolve(struct ft_recipe *recipe, struct ft_error *error);

@@ -29,7 +29,11 @@ void ft_norm_backward(const struct ft_pass *pass, const struct ft_norm_weights *
 static void backward_linear(const struct ft_pass *pass, struct ft_slice slice, size_t rows, const float *x,
                             const float *u, const float *dy, bool more, float *dx) {
     const struct ft_module *module = slice.module;
-    float *du = pass->work.du;
+    float *du = pass->work.du, *z = pass->work.z;
+    if (module->magnitude) {
+        ft_linear_backward_magnitude(pass->exec, slice, rows, x, u, dy, z, z);
+        dy = z;
+    }
     if (dx) ft_linear_backward_input(pass->exec, slice, rows, dy, more, dx);
     ft_linear_backward_weights(pass->exec, slice, rows, x, u, dy);
     if (!ft_module_adapted(module) || (!dx && !module->lora_a->trained)) return;
@@ -69,6 +73,13 @@ static void backward_down(const struct ft_pass *pass, size_t l, bool deeper, siz
     else ft_activation_backward(pass->exec, act, n, a->up, w->dh, a->up);
 }
 
+/* A slice of a fused module: dy becomes the gradient of the outputs before their gain. */
+static void backward_gain(const struct ft_pass *pass, struct ft_slice slice, size_t rows, const float *n,
+                          const float *u, float *dy) {
+    if (slice.module->magnitude)
+        ft_linear_backward_magnitude(pass->exec, slice, rows, n, u, dy, pass->work.z, dy);
+}
+
 /* A slice of a fused module, without its adapter's du. */
 static void backward_fused(const struct ft_pass *pass, struct ft_slice slice, size_t rows, const float *n,
                            const float *u, const float *dy, bool more, float *dn) {
@@ -81,6 +92,8 @@ static void backward_fused_gate_up(const struct ft_pass *pass, const struct ft_l
                                    const struct ft_activations *a, float *dn) {
     const struct ft_workspace *w = &pass->work;
     const struct ft_module *module = layer->gate.module;
+    backward_gain(pass, layer->gate, R, w->n, a->u[FT_U_GATE], a->gate);
+    backward_gain(pass, layer->up, R, w->n, a->u[FT_U_GATE], a->up);
     backward_fused(pass, layer->gate, R, w->n, a->u[FT_U_GATE], a->gate, false, dn);
     backward_fused(pass, layer->up, R, w->n, a->u[FT_U_GATE], a->up, true, dn);
     if (!ft_module_adapted(module) || (!dn && !module->lora_a->trained)) return;
@@ -183,6 +196,11 @@ static void backward_project_attention(const struct ft_pass *pass, size_t l, boo
         n_q = w->n_select;
         if (fused) u_q = w->u_select; /* still there from the forward pass: no other layer selects */
         if (deeper) dn_q = w->dn_select;
+    }
+    if (fused) {
+        backward_gain(pass, layer->q, R, n_q, u_q, w->dq);
+        backward_gain(pass, layer->k, T, w->n, a->u[FT_U_K], w->dk);
+        backward_gain(pass, layer->v, T, w->n, a->u[FT_U_V], w->dv);
     }
     backward(pass, layer->q, R, n_q, u_q, w->dq, false, dn_q);
     if (select && deeper) spread(pass, C, w->dn_select, w->dn);

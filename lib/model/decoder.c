@@ -3,6 +3,7 @@
  * lie, as they are stored; several rows that meet all weights in every feed have them packed once. */
 #include "ft/decoder.h"
 
+#include "dora.h"
 #include "linear.h"
 #include "pass.h"
 
@@ -150,6 +151,7 @@ enum ft_status ft_decoder_new(struct ft_decoder **out, struct ft_model *model, s
     struct ft_layout layout = {.arena = &decoder->arena};
     lay(decoder, &layout);
     assert(decoder->arena.used == decoder->arena.size);
+    ft_dora_refresh(exec, model, decoder->pass.work.dora);
     *out = decoder;
     return FT_OK;
 }

@@ -183,6 +183,7 @@ enum ft_status ft_export_model(struct ft_exec *exec, const struct ft_model *mode
                                const char *path, char sha256[65], struct ft_error *error) {
     struct job job = {.exec = exec, .model = model, .how = how};
     enum ft_status status = ft_gguf_describe_model(&job.meta, how, model, &job.arch, error);
+    if (!status) status = ft_save_begin(exec, model, how->fuse, error);
     if (!status) status = make_room(&job, model->count + 1, error);
     for (size_t i = 0; i < model->count && !status; i++)
         status = add_parameter(&job, &model->storage[i], model->storage[i].name, error);
@@ -215,6 +216,13 @@ static enum ft_status add_module(struct job *job, const struct ft_module *module
     return no_name(job, module->weight->name, error);
 }
 
+/* llama.cpp has no magnitudes, biases or whole modules in adapters. */
+static bool only_factors(const struct ft_model *model) {
+    bool only = !model->adapter->copy_count && !model->embedding_adapter.a;
+    for (size_t i = 0; i < model->module_count; i++) only = only && !model->modules[i].magnitude;
+    return only;
+}
+
 enum ft_status ft_export_adapter(struct ft_exec *exec, const struct ft_model *model, const struct ft_export *how,
                                  const char *path, char sha256[65], struct ft_error *error) {
     struct job job = {.exec = exec, .model = model, .how = how};
@@ -222,6 +230,8 @@ enum ft_status ft_export_adapter(struct ft_exec *exec, const struct ft_model *mo
     assert(model->adapter);
     for (size_t i = 0; i < model->module_count && alpha == 0; i++) /* what most modules have: the first one's */
         if (model->modules[i].lora_a) alpha = (float)((double)model->modules[i].scale * (double)model->modules[i].rank);
+    if (!only_factors(model))
+        return ft_fail(error, FT_UNSUPPORTED, "a GGUF adapter holds LoRA factors of linear modules only, and this one has more: export the merged model");
     enum ft_status status = ft_gguf_describe_adapter(&job.meta, how, model, alpha, &job.arch, error);
     if (!status) status = make_room(&job, 2 * model->module_count, error);
     for (size_t i = 0; i < model->module_count && !status; i++)

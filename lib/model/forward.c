@@ -11,14 +11,6 @@ bool ft_pass_selects(const struct ft_pass *pass, size_t l) {
     return l + 1 == pass->model->config.layers && pass->selected < pass->rows;
 }
 
-void ft_pass_embed(const struct ft_pass *pass, float *x) {
-    const struct ft_model *model = pass->model;
-    struct ft_operand table = ft_parameter_operand(model->embedding), position = {0};
-    if (model->position) position = ft_parameter_operand(model->position);
-    ft_embed(pass->exec, pass->rows, model->config.hidden, pass->ids, table.data, table.dtype,
-             model->config.embedding_scale, pass->position, position.data, position.dtype, x);
-}
-
 void ft_norm_forward(const struct ft_pass *pass, const struct ft_norm_weights *norm, size_t rows,
                      const float *x, float *y, float *mean, float *rstd) {
     const struct ft_config *config = &pass->model->config;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Where every buffer of a pass lies, and how large it is. */
+#include "dora.h"
 #include "pass.h"
 
 #include <assert.h>
@@ -91,10 +92,20 @@ void ft_pass_lay_activations(struct ft_layout *layout, const struct ft_model *mo
 }
 
 static size_t highest_rank(const struct ft_model *model) {
-    size_t rank = 0;
+    size_t rank = model->embedding_adapter.rank;
     for (size_t i = 0; i < model->module_count; i++)
         if (model->modules[i].lora_a && model->modules[i].rank > rank) rank = model->modules[i].rank;
     return rank;
+}
+
+/* Outputs of the widest module with magnitudes; the head has a buffer of its own. */
+static size_t widest_magnitude(const struct ft_model *model) {
+    size_t widest = 0;
+    for (size_t i = 0; i < model->module_count; i++) {
+        const struct ft_module *module = &model->modules[i];
+        if (module->magnitude && module != model->head.module && module->out > widest) widest = module->out;
+    }
+    return widest;
 }
 
 void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const struct ft_model *model,
@@ -109,6 +120,8 @@ void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const
     w->n_select = ft_layout_floats(layout, P, C);
     w->x_select = ft_layout_floats(layout, P, C);
     w->u_select = ft_layout_floats(layout, P, rank);
+    w->u_embed = ft_layout_floats(layout, T, model->embedding_adapter.rank);
+    w->dora = ft_layout_floats(layout, ft_dora_scratch(model), 1);
     w->h = ft_layout_floats(layout, R, config->ffn);
     bool branch = ft_pass_has_branch(model);
     w->branch = branch ? ft_layout_floats(layout, R, C) : NULL;
@@ -133,4 +146,5 @@ void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const
     w->dh = ft_layout_floats(layout, R, config->ffn);
     w->du = ft_layout_floats(layout, T, rank);
     w->du_select = ft_layout_floats(layout, P, rank);
+    w->z = ft_layout_floats(layout, T, widest_magnitude(model));
 }

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "linear.h"
 
+#include "dora.h"
+#include "ft/rows.h"
+
+#include <assert.h>
+#include <string.h>
+
 static struct ft_operand dense(const float *data, size_t ld) {
     return (struct ft_operand){.data = data, .dtype = FT_F32, .row_stride = ld, .col_stride = 1};
 }
@@ -40,8 +46,9 @@ void ft_module_project(struct ft_exec *exec, const struct ft_module *module, siz
                                        .scale = module->scale});
 }
 
-void ft_linear_forward(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x,
-                       const float *u, const float *add, float *y) {
+/* y = x W^T (+ u B^T) (+ bias) (+ add) */
+static void multiply(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x, const float *u,
+                     const float *bias, const float *add, float *y) {
     const struct ft_module *module = slice.module;
     struct ft_product product = {.m = rows,
                                  .n = slice.out,
@@ -59,11 +66,24 @@ void ft_linear_forward(struct ft_exec *exec, struct ft_slice slice, size_t rows,
         rest.b = transposed(slice_b(slice));
         last = &rest;
     }
-    last->bias = module->bias ? module->bias->value + slice.first : NULL;
+    last->bias = bias;
     last->add = add;
     last->ld_add = slice.out;
     ft_gemm(exec, &product);
     if (last == &rest) ft_gemm(exec, &rest);
+}
+
+void ft_linear_forward(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x,
+                       const float *u, const float *add, float *y) {
+    const struct ft_module *module = slice.module;
+    const float *bias = module->bias ? module->bias->value + slice.first : NULL;
+    if (!module->magnitude) {
+        multiply(exec, slice, rows, x, u, bias, add, y);
+        return;
+    }
+    assert(add != y);
+    multiply(exec, slice, rows, x, u, NULL, NULL, y);
+    ft_dora_apply(exec, rows, slice.out, module->gain + slice.first, bias, add, y);
 }
 
 /* c [m, n] += a^T b over rows: the shape of every weight's gradient. */
@@ -87,11 +107,26 @@ void ft_linear_backward_weights(struct ft_exec *exec, struct ft_slice slice, siz
     else if (module->weight->trained)
         outer(exec, rows, slice.out, dy, module->in, x, module->weight->grad + slice.first * module->in,
               module->in);
-    if (module->bias && module->bias->trained)
+    if (module->bias && module->bias->trained && !module->magnitude)
         ft_column_sum(exec, rows, slice.out, dy, slice.out, module->bias->grad + slice.first);
     if (ft_module_adapted(module) && module->lora_b->trained)
         outer(exec, rows, slice.out, dy, module->rank, u, module->lora_b->grad + slice.first * module->rank,
               module->rank);
+}
+
+void ft_linear_backward_magnitude(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x,
+                                  const float *u, const float *dy, float *z, float *dz) {
+    const struct ft_module *module = slice.module;
+    size_t out = slice.out, first = slice.first;
+    assert(module->magnitude);
+    if (module->bias && module->bias->trained) ft_column_sum(exec, rows, out, dy, out, module->bias->grad + first);
+    if (module->magnitude->trained) {
+        multiply(exec, slice, rows, x, u, NULL, NULL, z);
+        ft_dora_terms(exec, rows, out, module->norm + first, dy, z);
+        ft_column_sum(exec, rows, out, z, out, module->magnitude->grad + first);
+    }
+    if (dz != dy) memcpy(dz, dy, rows * out * sizeof *dz);
+    ft_dora_apply(exec, rows, out, module->gain + first, NULL, NULL, dz);
 }
 
 void ft_module_backward_project(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *dy,

@@ -19,14 +19,19 @@ void ft_module_project(struct ft_exec *exec, const struct ft_module *module, siz
 /* The slice's weights as the operand b of y = x W^T: element (i, o). */
 struct ft_operand ft_linear_operand(struct ft_slice slice);
 
-/* y = x W^T (+ u B^T) (+ b) (+ add). u is ignored unless the module is adapted. add: [rows, out] or NULL, may
- * be y. */
+/* y = x W^T (+ u B^T) (+ b) (+ add), the products times the gain where the module has magnitudes. u is ignored
+ * unless the module is adapted. add: [rows, out] or NULL; it may be y where the module has no magnitudes. */
 void ft_linear_forward(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x,
                        const float *u, const float *add, float *y);
 
-/* Gradients of what is trained among W, b and B, from x, u and dy: accumulates. */
+/* Gradients of what is trained among W, b (but see ft_linear_backward_magnitude) and B, from x, u and dy: accumulates. */
 void ft_linear_backward_weights(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x,
                                 const float *u, const float *dy);
+
+/* Of a module with magnitudes, before anything else: gradients of magnitudes and biases, and dz = dy * gain, which takes
+ * the place of dy in the functions around this one. z: [rows, out] scratch; dz may be dy or z. */
+void ft_linear_backward_magnitude(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x,
+                                  const float *u, const float *dy, float *z, float *dz);
 
 /* The gradient of u, a chain over outputs of dy * B that may go through several slices of one module: `more`
  * continues the present du, `last` multiplies by the scale at the end. */

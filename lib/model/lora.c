@@ -1,12 +1,13 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * What an adapter consists of, and a new one. */
 #include "ft/lora.h"
 
-#include "ft/file.h"
+#include "adapter.h"
+#include "dora.h"
 #include "ft/hash.h"
-#include "ft/json.h"
 #include "ft/options.h"
 #include "ft/rng.h"
-#include "model.h"
+#include "select.h"
 
 #include <assert.h>
 #include <math.h>
@@ -14,471 +15,331 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RANK_MAX 4096u
-#define TARGETS_MAX 256u
-#define CONFIG_FILE "adapter_config.json"
-#define WEIGHTS_FILE "adapter_model.safetensors"
-#define NAME_PREFIX "base_model.model."
+#define ALPHA_MAX 1e9
 
 void ft_adapter_free(struct ft_adapter *adapter) {
     if (!adapter) return;
     ft_arena_release(&adapter->memory);
-    free(adapter->targets);
+    ft_json_release(&adapter->config);
+    free(adapter->copies);
     free(adapter->names);
     free(adapter->parameters);
     free(adapter->storage);
     free(adapter);
 }
 
-/* --- which modules ------------------------------------------------------------------------------------ */
-
-static const char *last_component(const char *name) {
-    const char *dot = strrchr(name, '.');
-    return dot ? dot + 1 : name;
+const struct ft_parameter *ft_model_present(const struct ft_model *model, const struct ft_parameter *base) {
+    const struct ft_adapter *adapter = model->adapter;
+    for (size_t i = 0; adapter && i < adapter->copy_count; i++)
+        if (adapter->copies[i].base == base) return adapter->copies[i].own;
+    return base;
 }
 
-/* PEFT's rule: the whole name, or its end after a dot. */
-static bool matches(const char *name, const char *target) {
-    size_t length = strlen(name), end = strlen(target);
-    if (length == end) return strcmp(name, target) == 0;
-    return length > end && name[length - end - 1] == '.' && strcmp(name + length - end, target) == 0;
+/* --- the specification -------------------------------------------------------------------------------- */
+
+static enum ft_status check_rank(double rank, struct ft_error *error) {
+    if (rank >= 1 && rank <= FT_LORA_RANK_MAX && rank == floor(rank)) return FT_OK;
+    return ft_fail(error, FT_USAGE, "the rank of an adapter must be between 1 and %u, not %g", FT_LORA_RANK_MAX, rank);
 }
 
-static bool is_target(const struct ft_model *model, const struct ft_module *module,
-                      const struct ft_lora_spec *spec) {
-    if (!spec->targets) return module != model->head.module;
-    for (size_t i = 0; i < spec->target_count; i++)
-        if (matches(module->name, spec->targets[i])) return true;
-    return false;
+static enum ft_status check_alpha(double alpha, struct ft_error *error) {
+    if (alpha > 0 && alpha <= ALPHA_MAX) return FT_OK;
+    return ft_fail(error, FT_USAGE, "the alpha of an adapter must be a positive number, not %g", alpha);
 }
 
-static enum ft_status refuse_target(const struct ft_model *model, const char *target,
-                                    struct ft_error *error) {
-    const char *known[TARGETS_MAX] = {NULL};
-    size_t count = 0;
-    for (size_t i = 0; i < model->module_count && count + 1 < TARGETS_MAX; i++)
-        known[count++] = last_component(model->modules[i].name);
-    const char *nearest = ft_nearest(target, known);
-    return ft_fail(error, FT_USAGE, "%s: no linear module '%.100s' to adapt%s%s%s", model->path, target,
-                   nearest ? " (did you mean '" : "", nearest ? nearest : "", nearest ? "'?)" : "");
-}
-
-static enum ft_status check_spec(const struct ft_model *model, const struct ft_lora_spec *spec,
-                                 struct ft_error *error) {
-    if (spec->rank < 1 || spec->rank > RANK_MAX)
-        return ft_fail(error, FT_USAGE, "the rank of an adapter must be between 1 and %u, not %zu", RANK_MAX,
-                       spec->rank);
-    if (!(spec->alpha > 0 && isfinite((float)spec->alpha)))
-        return ft_fail(error, FT_USAGE, "the alpha of an adapter must be a positive number, not %g",
-                       spec->alpha);
-    if (spec->targets && spec->target_count == 0)
-        return ft_fail(error, FT_USAGE, "an adapter needs at least one target");
-    for (size_t i = 0; spec->targets && i < spec->target_count; i++) {
-        bool found = false;
-        for (size_t j = 0; !found && j < model->module_count; j++)
-            found = matches(model->modules[j].name, spec->targets[i]);
-        if (!found) return refuse_target(model, spec->targets[i], error);
-    }
-    return FT_OK;
-}
-
-static int compare_names(const void *a, const void *b) { return strcmp(a, b); }
-
-/* What adapter_config.json will list: the targets given, or the last components of all; sorted, each once. */
-static enum ft_status list_targets(struct ft_adapter *adapter, const struct ft_model *model,
-                                   const struct ft_lora_spec *spec, struct ft_error *error) {
-    size_t max = spec->targets ? spec->target_count : model->module_count, count = 0;
-    enum ft_status status = ft_alloc(&adapter->targets, max, sizeof *adapter->targets, error);
-    if (status) return status;
-    for (size_t i = 0; i < max; i++) {
-        if (!spec->targets && &model->modules[i] == model->head.module) continue;
-        const char *name = spec->targets ? spec->targets[i] : last_component(model->modules[i].name);
-        size_t seen = 0;
-        while (seen < count && strcmp(adapter->targets[seen], name) != 0) seen++;
-        if (seen == count)
-            snprintf(adapter->targets[count++], FT_NAME_MAX, "%s", name); /* as short as a module's */
-    }
-    adapter->target_count = count;
-    qsort(adapter->targets, count, sizeof *adapter->targets, compare_names);
-    return FT_OK;
+static enum ft_status check_spec(const struct ft_lora_spec *spec, struct ft_error *error) {
+    enum ft_status status = check_rank((double)spec->rank, error);
+    if (!status) status = check_alpha(spec->alpha, error);
+    for (size_t i = 0; !status && i < spec->ranks.count; i++) status = check_rank(spec->ranks.item[i].value, error);
+    for (size_t i = 0; !status && i < spec->alphas.count; i++) status = check_alpha(spec->alphas.item[i].value, error);
+    if (!status && spec->target_expression && spec->layer_count)
+        status = ft_fail(error, FT_USAGE, "an adapter's targets are an expression, which says the layers itself: layers cannot be given beside it");
+    return status;
 }
 
 /* --- structure ---------------------------------------------------------------------------------------- */
 
-static struct ft_parameter *add_parameter(struct ft_adapter *adapter, const struct ft_module *module,
-                                          const char *suffix, size_t rows, size_t cols, bool train) {
-    size_t i = adapter->count++;
-    int length = snprintf(adapter->names[i], FT_NAME_MAX, NAME_PREFIX "%s%s", module->name, suffix);
+/* The same code counts (adapter->storage NULL) and builds, so that they cannot disagree. */
+struct builder {
+    struct ft_model *model;
+    const struct ft_lora_spec *spec;
+    struct ft_selector selector;
+    struct ft_adapter *adapter;
+    bool train;
+    size_t count, copies, bytes;
+    struct ft_error *error;
+    enum ft_status status;
+};
+
+static void add_bytes(struct builder *b, size_t elements) {
+    if (!ft_size_add(b->bytes, ft_arena_cost(elements, sizeof(float)), &b->bytes)) b->bytes = SIZE_MAX;
+}
+
+static float *take(struct builder *b, size_t elements) {
+    add_bytes(b, elements);
+    if (!b->adapter->storage) return NULL;
+    float *memory = ft_arena_take(&b->adapter->memory, elements, sizeof(float));
+    assert(memory);
+    return memory;
+}
+
+/* NULL while counting. A vector has rows 0. */
+static struct ft_parameter *add_parameter(struct builder *b, const char *module, const char *suffix, size_t rows,
+                                          size_t cols) {
+    size_t i = b->count++, elements = (rows ? rows : 1) * cols;
+    float *value = take(b, elements), *grad = b->train ? take(b, elements) : NULL;
+    struct ft_adapter *adapter = b->adapter;
+    if (!adapter->storage) return NULL;
+    int length = snprintf(adapter->names[i], FT_NAME_MAX, FT_ADAPTER_PREFIX "%s%s", module, suffix);
     assert(length > 0 && (size_t)length < FT_NAME_MAX);
     (void)length;
-    struct ft_parameter *parameter = &adapter->storage[i];
-    *parameter = (struct ft_parameter){.name = adapter->names[i],
-                                       .rank = 2,
-                                       .rows = rows,
-                                       .cols = cols,
-                                       .elements = rows * cols,
-                                       .dtype = FT_F32,
-                                       .trained = train};
-    parameter->data = parameter->value = ft_arena_take(&adapter->memory, parameter->elements, sizeof(float));
-    if (train) parameter->grad = ft_arena_take(&adapter->memory, parameter->elements, sizeof(float));
-    assert(parameter->value && (parameter->grad || !train));
-    adapter->parameters[i] = parameter;
-    return parameter;
+    adapter->storage[i] = (struct ft_parameter){.name = adapter->names[i],
+                                                .rank = rows ? 2 : 1,
+                                                .rows = rows ? rows : 1,
+                                                .cols = cols,
+                                                .elements = elements,
+                                                .dtype = FT_F32,
+                                                .data = value,
+                                                .value = value,
+                                                .grad = grad,
+                                                .trained = b->train};
+    adapter->count = i + 1;
+    return adapter->parameters[i] = &adapter->storage[i];
 }
 
-size_t ft_lora_size(const struct ft_model *model, const struct ft_lora_spec *spec, bool train) {
-    size_t total = 0, copies = train ? 2 : 1;
-    for (size_t i = 0; i < model->module_count; i++) {
-        const struct ft_module *module = &model->modules[i];
-        if (!is_target(model, module, spec))
-            continue; /* a module is at most 2^24 wide, a rank 2^12: no overflow */
-        total += copies * (ft_arena_cost(spec->rank * module->in, sizeof(float)) +
-                           ft_arena_cost(spec->rank * module->out, sizeof(float)));
+static float scale_of(struct builder *b, const char *module, size_t rank) {
+    double alpha = ft_selector_alpha(&b->selector, module), r = (double)rank;
+    return (float)(alpha / (b->spec->rslora ? sqrt(r) : r));
+}
+
+static bool is_target(struct builder *b, const struct ft_module *module) {
+    return ft_selector_targets(&b->selector, module->name, module != b->model->head.module);
+}
+
+static void add_module(struct builder *b, struct ft_module *module) {
+    size_t rank = ft_selector_rank(&b->selector, module->name);
+    struct ft_parameter *lora_a = add_parameter(b, module->name, ".lora_A.weight", rank, module->in);
+    struct ft_parameter *lora_b = add_parameter(b, module->name, ".lora_B.weight", module->out, rank);
+    struct ft_parameter *magnitude = NULL;
+    float *norm = NULL, *gain = NULL;
+    if (b->spec->dora) {
+        magnitude = add_parameter(b, module->name, ".lora_magnitude_vector", 0, module->out);
+        norm = take(b, module->out);
+        gain = take(b, module->out);
     }
-    return total;
+    if (!lora_a) return;
+    module->lora_a = lora_a;
+    module->lora_b = lora_b;
+    module->magnitude = magnitude;
+    module->norm = norm;
+    module->gain = gain;
+    module->rank = rank;
+    module->scale = scale_of(b, module->name, rank);
 }
 
-static float scale_of(const struct ft_lora_spec *spec) {
-    double rank = (double)spec->rank;
-    return (float)(spec->alpha / (spec->rslora ? sqrt(rank) : rank));
+/* The table's module: its parameter's name in the structure, whatever the file called it. */
+static void table_name(const struct ft_model *model, char name[FT_NAME_MAX]) {
+    snprintf(name, FT_NAME_MAX, "%s", model->names[model->embedding - model->storage]);
+    name[strlen(name) - strlen(".weight")] = '\0';
 }
 
-static void adapt_modules(struct ft_model *model, struct ft_adapter *adapter, const struct ft_lora_spec *spec,
-                          bool train) {
-    for (size_t i = 0; i < model->module_count; i++) {
-        struct ft_module *module = &model->modules[i];
-        if (!is_target(model, module, spec)) continue;
-        module->lora_a = add_parameter(adapter, module, ".lora_A.weight", spec->rank, module->in, train);
-        module->lora_b = add_parameter(adapter, module, ".lora_B.weight", module->out, spec->rank, train);
-        module->rank = spec->rank;
-        module->scale = scale_of(spec);
+static bool is_table_target(struct builder *b) {
+    char name[FT_NAME_MAX];
+    table_name(b->model, name);
+    return ft_selector_targets(&b->selector, name, false);
+}
+
+static void add_table(struct builder *b) {
+    struct ft_model *model = b->model;
+    char name[FT_NAME_MAX];
+    table_name(model, name);
+    size_t rank = ft_selector_rank(&b->selector, name);
+    struct ft_parameter *lora_a = add_parameter(b, name, ".lora_embedding_A", rank, model->config.vocab);
+    struct ft_parameter *lora_b = add_parameter(b, name, ".lora_embedding_B", model->config.hidden, rank);
+    if (b->spec->dora)
+        b->status = ft_fail(b->error, FT_UNSUPPORTED, "DoRA of the embedding table '%s' is not implemented", name);
+    if (lora_a)
+        model->embedding_adapter =
+            (struct ft_embedding_adapter){.a = lora_a, .b = lora_b, .rank = rank, .scale = scale_of(b, name, rank)};
+}
+
+/* Does this place get a copy of the adapter's own, and under which name? */
+static const char *copy_suffix(struct builder *b, const struct ft_place *place) {
+    const struct ft_lora_spec *spec = b->spec;
+    bool saved = ft_selector_saves(&b->selector, place->name);
+    bool table = place->at == &b->model->embedding;
+    if (!saved && (!place->bias || spec->bias == FT_LORA_BIAS_NONE)) return NULL;
+    bool adapted = place->module ? is_target(b, place->module) : table && is_table_target(b);
+    if (saved && adapted)
+        b->status = ft_fail(b->error, FT_USAGE, "the module '%s' cannot be both adapted and saved whole", place->name);
+    if (saved) return place->bias ? ".bias" : ".weight";
+    if (adapted) return ".base_layer.bias";
+    return spec->bias == FT_LORA_BIAS_ALL ? ".bias" : NULL;
+}
+
+static void add_copy(void *arg, const struct ft_place *place) {
+    struct builder *b = arg;
+    struct ft_parameter *base = *place->at;
+    const char *suffix = copy_suffix(b, place);
+    if (!place->module && place->at != &b->model->embedding && b->spec->target_expression &&
+        ft_selector_targets(&b->selector, place->name, false))
+        b->status = ft_fail(b->error, FT_UNSUPPORTED, "the adapter's target '%s' is no linear module", place->name);
+    if (!suffix || b->status) return;
+    struct ft_parameter *own = add_parameter(b, place->name, suffix, base->rank == 2 ? base->rows : 0, base->cols);
+    size_t i = b->copies++;
+    if (!own) return;
+    ft_parameter_widen(base, own->value);
+    b->adapter->copies[i] = (struct ft_copy){.place = place->at, .base = base, .own = own};
+    b->adapter->copy_count = b->copies;
+    *place->at = own;
+}
+
+static void add_everything(struct builder *b) {
+    b->count = b->copies = b->bytes = 0;
+    for (size_t i = 0; i < b->model->module_count; i++)
+        if (is_target(b, &b->model->modules[i])) add_module(b, &b->model->modules[i]);
+    if (is_table_target(b)) add_table(b);
+    ft_model_each_place(b->model, add_copy, b);
+    if (b->selector.status) b->status = b->selector.status;
+}
+
+/* --- names that fit nothing --------------------------------------------------------------------------- */
+
+struct search {
+    const char *name;
+    bool dotted; /* a target: behind a dot, and no norm */
+    bool found;
+    const char *known[FT_LORA_NAMES_MAX + 1];
+    char names[FT_LORA_NAMES_MAX][FT_NAME_MAX];
+    size_t count;
+    const struct ft_model *model;
+};
+
+static void search_place(void *arg, const struct ft_place *place) {
+    struct search *s = arg;
+    if (s->dotted && !place->module && place->at != &s->model->embedding) return;
+    size_t length = strlen(place->name), tail = strlen(s->name);
+    if (s->dotted ? ft_select_name(place->name, s->name)
+                  : length >= tail && strcmp(place->name + length - tail, s->name) == 0)
+        s->found = true;
+    const char *dot = strrchr(place->name, '.');
+    if (s->count == FT_LORA_NAMES_MAX) return;
+    snprintf(s->names[s->count], FT_NAME_MAX, "%s", dot ? dot + 1 : place->name);
+    s->known[s->count] = s->names[s->count];
+    s->count++;
+}
+
+static enum ft_status check_names(struct ft_model *model, const struct ft_lora_names *names, bool dotted,
+                                  struct ft_error *error) {
+    enum ft_status status = FT_OK;
+    struct search *s;
+    for (size_t i = 0; i < names->count && !status; i++) {
+        status = ft_alloc(&s, 1, sizeof *s, error);
+        if (status) return status;
+        s->name = names->item[i];
+        s->dotted = dotted;
+        s->model = model;
+        ft_model_each_place(model, search_place, s);
+        const char *nearest = s->found ? NULL : ft_nearest(s->name, s->known);
+        if (!s->found)
+            status = ft_fail(error, FT_USAGE, "%s: no %s '%.100s' to %s%s%s%s", model->path, dotted ? "linear module" : "module",
+                             s->name, dotted ? "adapt" : "save", nearest ? " (did you mean '" : "", nearest ? nearest : "",
+                             nearest ? "'?)" : "");
+        free(s);
     }
-    qsort(adapter->parameters, adapter->count, sizeof *adapter->parameters, ft_parameter_compare);
-    model->adapter = adapter;
-    if (!train) return;
-    model->trained = adapter->parameters;
-    model->trained_count = adapter->count;
-}
-
-/* Gives the model an adapter of zeros. */
-static enum ft_status adapt(struct ft_model *model, const struct ft_lora_spec *spec, bool train,
-                            struct ft_error *error) {
-    if (model->trained || model->adapter)
-        return ft_fail(error, FT_USAGE, "%s: the model is trained or adapted already", model->path);
-    struct ft_adapter *adapter = NULL;
-    size_t max = 2 * model->module_count;
-    enum ft_status status = check_spec(model, spec, error);
-    if (!status) status = ft_alloc(&adapter, 1, sizeof *adapter, error);
-    if (status) return status;
-    adapter->rank = spec->rank;
-    adapter->alpha = spec->alpha;
-    adapter->rslora = spec->rslora;
-    status = ft_alloc(&adapter->storage, max, sizeof *adapter->storage, error);
-    if (!status) status = ft_alloc(&adapter->parameters, max, sizeof *adapter->parameters, error);
-    if (!status) status = ft_alloc(&adapter->names, max, sizeof *adapter->names, error);
-    if (!status) status = list_targets(adapter, model, spec, error);
-    if (!status) status = ft_arena_init(&adapter->memory, ft_lora_size(model, spec, train), error);
-    if (status) ft_adapter_free(adapter);
-    else adapt_modules(model, adapter, spec, train);
     return status;
 }
 
-/* Takes an adapter off again, when its weights cannot be had. */
-static void unadapt(struct ft_model *model) {
-    for (size_t i = 0; i < model->module_count; i++)
-        model->modules[i].lora_a = model->modules[i].lora_b = NULL;
+/* --- an adapter --------------------------------------------------------------------------------------- */
+
+static enum ft_status build(struct builder *b) {
+    struct ft_adapter *adapter = b->adapter;
+    struct ft_parameter *storage = NULL;
+    add_everything(b);
+    if (b->status) return b->status;
+    if (b->bytes == SIZE_MAX) return ft_fail(b->error, FT_LIMIT, "%s: the adapter does not fit into memory", b->model->path);
+    if (!b->count) return ft_fail(b->error, FT_USAGE, "%s: no module fits the adapter's targets", b->model->path);
+    enum ft_status status = ft_alloc(&adapter->parameters, b->count, sizeof *adapter->parameters, b->error);
+    if (!status) status = ft_alloc(&adapter->names, b->count, sizeof *adapter->names, b->error);
+    if (!status) status = ft_alloc(&adapter->copies, b->copies ? b->copies : 1, sizeof *adapter->copies, b->error);
+    if (!status) status = ft_arena_init(&adapter->memory, b->bytes, b->error);
+    if (!status) status = ft_alloc(&storage, b->count, sizeof *storage, b->error);
+    if (status) return status;
+    adapter->storage = storage;
+    b->model->adapter = adapter;
+    add_everything(b);
+    assert(!b->status && b->count == adapter->count && adapter->memory.used == adapter->memory.size);
+    qsort(adapter->parameters, adapter->count, sizeof *adapter->parameters, ft_parameter_compare);
+    return FT_OK;
+}
+
+enum ft_status ft_lora_adapt(struct ft_model *model, const struct ft_lora_spec *spec, bool train, struct ft_error *error) {
+    if (model->trained || model->adapter)
+        return ft_fail(error, FT_USAGE, "%s: the model is trained or adapted already", model->path);
+    struct builder b = {.model = model, .spec = spec, .train = train, .error = error};
+    enum ft_status status = check_spec(spec, error);
+    if (!status) status = check_names(model, &spec->targets, true, error);
+    if (!status) status = check_names(model, &spec->saved, false, error);
+    if (!status) status = ft_selector_init(&b.selector, spec, error);
+    if (status) return status;
+    status = ft_alloc(&b.adapter, 1, sizeof *b.adapter, error);
+    if (!status) status = ft_json_new(&b.adapter->config, FT_JSON_OBJECT, error);
+    if (!status) status = build(&b);
+    ft_selector_release(&b.selector);
+    if (status) {
+        ft_adapter_free(b.adapter);
+        return status;
+    }
+    ft_lora_describe(&b.adapter->config, model, spec);
+    if (train) {
+        model->trained = b.adapter->parameters;
+        model->trained_count = b.adapter->count;
+    }
+    return FT_OK;
+}
+
+void ft_lora_unadapt(struct ft_model *model) {
+    struct ft_adapter *adapter = model->adapter;
+    for (size_t i = 0; i < model->module_count; i++) {
+        struct ft_module *module = &model->modules[i];
+        module->lora_a = module->lora_b = module->magnitude = NULL;
+        module->norm = module->gain = NULL;
+        module->rank = 0;
+    }
+    for (size_t i = 0; i < adapter->copy_count; i++) *adapter->copies[i].place = adapter->copies[i].base;
+    model->embedding_adapter = (struct ft_embedding_adapter){0};
+    model->adapter = NULL;
     model->trained = NULL;
     model->trained_count = 0;
-    ft_adapter_free(model->adapter);
-    model->adapter = NULL;
+    ft_adapter_free(adapter);
 }
 
 /* --- a new one ---------------------------------------------------------------------------------------- */
 
-static void fill_uniform(struct ft_parameter *a, const struct ft_rng *rng) {
+static void fill_uniform(struct ft_parameter *a, const struct ft_rng *rng, double bound) {
     uint32_t stream = (uint32_t)ft_xxh3(a->name, strlen(a->name));
-    float bound = (float)(1 / sqrt((double)a->cols));
     for (size_t i = 0; i < a->elements; i++) {
         float u = ft_rng_uniform(rng, 0, stream, i);
-        a->value[i] = (2 * u - 1) * bound;
+        a->value[i] = (2 * u - 1) * (float)bound;
     }
 }
 
 enum ft_status ft_lora_attach(struct ft_model *model, const struct ft_lora_spec *spec,
                               struct ft_error *error) {
-    enum ft_status status = adapt(model, spec, true, error);
+    enum ft_status status = ft_lora_adapt(model, spec, true, error);
     if (status) return status;
     struct ft_rng rng = ft_rng_new(spec->seed, FT_RNG_INIT);
-    for (size_t i = 0; i < model->module_count; i++)
-        if (model->modules[i].lora_a) fill_uniform(model->modules[i].lora_a, &rng);
+    for (size_t i = 0; i < model->module_count; i++) {
+        struct ft_module *module = &model->modules[i];
+        if (!module->lora_a) continue;
+        fill_uniform(module->lora_a, &rng, 1 / sqrt((double)module->in));
+        if (module->magnitude) ft_dora_norms_of_base(module, module->magnitude->value);
+    }
+    if (model->embedding_adapter.b) fill_uniform(model->embedding_adapter.b, &rng, sqrt(3));
     return FT_OK;
 }
 
 struct ft_parameter *const *ft_lora_parameters(const struct ft_model *model, size_t *count) {
     *count = model->adapter ? model->adapter->count : 0;
     return model->adapter ? model->adapter->parameters : NULL;
-}
-
-/* --- from a directory --------------------------------------------------------------------------------- */
-
-struct adapter_file {
-    struct ft_json json;
-    struct ft_buffer path;
-    struct ft_lora_spec spec;
-    const char *targets[TARGETS_MAX];
-};
-
-static enum ft_status refuse_option(const struct ft_json *json, const char *key, struct ft_error *error) {
-    return ft_fail(error, FT_UNSUPPORTED, "%s: %s is used, which is not implemented", json->name, key);
-}
-
-/* Options that change the arithmetic in ways that are not implemented must be absent, null, false or empty.
- */
-static enum ft_status refuse_options(const struct ft_json *json, struct ft_error *error) {
-    static const char *const keys[] = {"use_dora",
-                                       "rank_pattern",
-                                       "alpha_pattern",
-                                       "modules_to_save",
-                                       "layers_to_transform",
-                                       "lora_bias",
-                                       "megatron_config",
-                                       "trainable_token_indices",
-                                       "exclude_modules",
-                                       "target_parameters",
-                                       "use_qalora",
-                                       "alora_invocation_tokens",
-                                       "corda_config",
-                                       "eva_config",
-                                       "layer_replication"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const struct cJSON *node = ft_json_find(json->root, keys[i]);
-        bool value = false;
-        if (!node || ft_json_type(node) == FT_JSON_NULL) continue;
-        if (ft_json_type(node) == FT_JSON_BOOL) (void)ft_json_bool(json, node, &value, NULL);
-        else if (ft_json_type(node) == FT_JSON_OBJECT || ft_json_type(node) == FT_JSON_ARRAY)
-            value = ft_json_count(node) > 0;
-        else value = true;
-        if (value) return refuse_option(json, keys[i], error);
-    }
-    const char *bias = "none", *type = "LORA";
-    enum ft_status status = ft_json_get_string(json, json->root, "bias", FT_JSON_OPTIONAL, &bias, error);
-    if (!status) status = ft_json_get_string(json, json->root, "peft_type", FT_JSON_REQUIRED, &type, error);
-    if (!status && strcmp(bias, "none") != 0) status = refuse_option(json, "bias", error);
-    if (!status && strcmp(type, "LORA") != 0)
-        status =
-            ft_fail(error, FT_UNSUPPORTED, "%s: the peft_type '%.64s' is not implemented", json->name, type);
-    return status;
-}
-
-static enum ft_status read_targets(struct adapter_file *file, struct ft_error *error) {
-    const struct ft_json *json = &file->json;
-    const struct cJSON *node = ft_json_find(json->root, "target_modules");
-    if (!node) return ft_json_fail(json, json->root, error, "target_modules is missing");
-    if (ft_json_type(node) == FT_JSON_STRING) {
-        const char *text;
-        enum ft_status status = ft_json_string(json, node, &text, error);
-        if (status || strcmp(text, "all-linear") == 0) return status; /* targets NULL says so */
-        return ft_fail(error, FT_UNSUPPORTED,
-                       "%s: target_modules as a regular expression is not implemented: list the names",
-                       json->name);
-    }
-    enum ft_status status = ft_json_expect(json, node, FT_JSON_ARRAY, error);
-    for (const struct cJSON *entry = status ? NULL : ft_json_first(node); entry && !status;
-         entry = ft_json_next(entry)) {
-        if (file->spec.target_count == TARGETS_MAX)
-            return ft_json_fail(json, node, error, "more than %u modules", TARGETS_MAX);
-        status = ft_json_string(json, entry, &file->targets[file->spec.target_count++], error);
-    }
-    file->spec.targets = file->targets;
-    return status;
-}
-
-static enum ft_status read_adapter_config(struct adapter_file *file, const char *directory,
-                                          struct ft_error *error) {
-    enum ft_status status = ft_path_join(&file->path, directory, CONFIG_FILE, error);
-    if (!status) status = ft_json_read(&file->json, file->path.data, (size_t)1 << 20, error);
-    if (!status) status = ft_json_expect(&file->json, file->json.root, FT_JSON_OBJECT, error);
-    return status;
-}
-
-static enum ft_status read_spec(struct adapter_file *file, struct ft_error *error) {
-    const struct ft_json *json = &file->json;
-    uint64_t rank = 0;
-    enum ft_status status = refuse_options(json, error);
-    if (!status) status = ft_json_get_u64(json, json->root, "r", FT_JSON_REQUIRED, 1, RANK_MAX, &rank, error);
-    if (!status)
-        status =
-            ft_json_get_double(json, json->root, "lora_alpha", FT_JSON_REQUIRED, &file->spec.alpha, error);
-    if (!status)
-        status =
-            ft_json_get_bool(json, json->root, "use_rslora", FT_JSON_OPTIONAL, &file->spec.rslora, error);
-    if (!status) status = read_targets(file, error);
-    file->spec.rank = (size_t)rank;
-    return status;
-}
-
-static enum ft_status copy_base(const struct ft_json *json, char *base, struct ft_error *error) {
-    const char *text = "";
-    unsigned char digest[FT_SHA256_SIZE];
-    enum ft_status status =
-        ft_json_get_string(json, json->root, "base_sha256", FT_JSON_OPTIONAL, &text, error);
-    if (status) return status;
-    if (*text && !ft_unhex(text, digest, FT_SHA256_SIZE))
-        return ft_json_fail(json, ft_json_find(json->root, "base_sha256"), error,
-                            "must be 64 hexadecimal digits");
-    memcpy(base, text, strlen(text) + 1);
-    return FT_OK;
-}
-
-static void release_file(struct adapter_file *file) {
-    ft_json_release(&file->json);
-    ft_buffer_release(&file->path);
-}
-
-enum ft_status ft_lora_base(const char *directory, char base[65], struct ft_error *error) {
-    struct adapter_file file = {0};
-    enum ft_status status = read_adapter_config(&file, directory, error);
-    if (!status) status = copy_base(&file.json, base, error);
-    release_file(&file);
-    return status;
-}
-
-/* Exactly the adapter's tensors, each of its shape. */
-static enum ft_status load_weights(struct ft_adapter *adapter, const struct ft_safetensors *weights,
-                                   struct ft_error *error) {
-    for (size_t i = 0; i < adapter->count; i++) {
-        struct ft_parameter *parameter = adapter->parameters[i];
-        uint64_t shape[] = {parameter->rows, parameter->cols};
-        const struct ft_tensor *tensor;
-        enum ft_status status = ft_safetensors_need(weights, parameter->name, 2, shape, &tensor, error);
-        if (status) return status;
-        ft_widen(parameter->value, tensor->data, tensor->dtype, parameter->elements);
-        for (size_t e = 0; e < parameter->elements; e++)
-            if (!isfinite(parameter->value[e]))
-                return ft_fail(error, FT_NONFINITE,
-                               "%s: the tensor '%s' holds a NaN or an infinity: the file is damaged; "
-                               "train it anew",
-                               tensor->file, parameter->name);
-    }
-    for (size_t i = 0; i < ft_safetensors_count(weights); i++) {
-        const struct ft_tensor *tensor = ft_safetensors_at(weights, i);
-        struct ft_parameter key = {.name = tensor->name}, *pointer = &key;
-        if (!bsearch(&pointer, adapter->parameters, adapter->count, sizeof pointer, ft_parameter_compare))
-            return ft_fail(error, FT_FORMAT,
-                           "%s: unexpected tensor '%.200s': no target of " CONFIG_FILE " has it",
-                           tensor->file, tensor->name);
-    }
-    return FT_OK;
-}
-
-static enum ft_status load_adapter(struct ft_model *model, const char *directory, struct ft_error *error) {
-    struct ft_buffer path = {0};
-    struct ft_safetensors *weights = NULL;
-    enum ft_status status = ft_path_join(&path, directory, WEIGHTS_FILE, error);
-    if (!status) status = ft_safetensors_open(&weights, path.data, error);
-    if (!status) status = load_weights(model->adapter, weights, error);
-    ft_safetensors_close(weights);
-    ft_buffer_release(&path);
-    return status;
-}
-
-enum ft_status ft_lora_load(struct ft_model *model, const char *directory, bool train, char *base,
-                            struct ft_error *error) {
-    struct adapter_file file = {0};
-    char text[FT_SHA256_HEX];
-    enum ft_status status = read_adapter_config(&file, directory, error);
-    if (!status) status = copy_base(&file.json, base ? base : text, error);
-    if (!status) status = read_spec(&file, error);
-    if (!status) {
-        status = adapt(model, &file.spec, train, error);
-        if (status) ft_error_context(error, "%s", file.path.data);
-    }
-    if (!status) {
-        status = load_adapter(model, directory, error);
-        if (status) unadapt(model);
-    }
-    release_file(&file);
-    return status;
-}
-
-/* --- into a directory --------------------------------------------------------------------------------- */
-
-static void set_empty_object(struct ft_json *json, const char *key) {
-    (void)ft_json_set_object(json, json->root, key);
-}
-
-static void describe(struct ft_json *json, const struct ft_model *model, const char *base_name,
-                     const char *base_sha256) {
-    const struct ft_adapter *adapter = model->adapter;
-    struct cJSON *root = json->root;
-    bool in_out = false;
-    for (size_t i = 0; i < model->module_count; i++)
-        if (model->modules[i].lora_a) in_out = in_out || model->modules[i].in_out;
-    set_empty_object(json, "alpha_pattern");
-    ft_json_set_string(json, root, "base_model_name_or_path", base_name);
-    if (base_sha256) ft_json_set_string(json, root, "base_sha256", base_sha256);
-    ft_json_set_string(json, root, "bias", "none");
-    ft_json_set_bool(json, root, "fan_in_fan_out", in_out);
-    ft_json_set_bool(json, root, "inference_mode", true);
-    ft_json_set_bool(json, root, "init_lora_weights", true);
-    ft_json_set_null(json, root, "layers_pattern");
-    ft_json_set_null(json, root, "layers_to_transform");
-    if (adapter->alpha == floor(adapter->alpha) && adapter->alpha < 1e15)
-        ft_json_set_u64(json, root, "lora_alpha", (uint64_t)adapter->alpha);
-    else ft_json_set_double(json, root, "lora_alpha", adapter->alpha);
-    ft_json_set_double(json, root, "lora_dropout", 0);
-    ft_json_set_null(json, root, "modules_to_save");
-    ft_json_set_string(json, root, "peft_type", "LORA");
-    ft_json_set_u64(json, root, "r", adapter->rank);
-    set_empty_object(json, "rank_pattern");
-    ft_json_set_null(json, root, "revision");
-    struct cJSON *targets = ft_json_set_array(json, root, "target_modules");
-    for (size_t i = 0; i < adapter->target_count; i++)
-        ft_json_set_string(json, targets, NULL, adapter->targets[i]);
-    ft_json_set_string(json, root, "task_type", "CAUSAL_LM");
-    ft_json_set_bool(json, root, "use_dora", false);
-    ft_json_set_bool(json, root, "use_rslora", adapter->rslora);
-}
-
-static enum ft_status save_config(const struct ft_model *model, const char *path, const char *base_name,
-                                  const char *base_sha256, unsigned flags, struct ft_error *error) {
-    struct ft_json json = {0};
-    enum ft_status status = ft_json_new(&json, FT_JSON_OBJECT, error);
-    if (status) return status;
-    describe(&json, model, base_name, base_sha256);
-    status = ft_json_save(&json, path, FT_JSON_SORTED | FT_JSON_PRETTY, flags, error);
-    ft_json_release(&json);
-    return status;
-}
-
-static enum ft_status save_weights(const struct ft_adapter *adapter, const char *path, unsigned flags,
-                                   char sha256[65], struct ft_error *error) {
-    struct ft_tensor_out *tensors;
-    enum ft_status status = ft_alloc(&tensors, adapter->count, sizeof *tensors, error);
-    if (status) return status;
-    for (size_t i = 0; i < adapter->count; i++) {
-        const struct ft_parameter *parameter = adapter->parameters[i];
-        tensors[i] = (struct ft_tensor_out){.name = parameter->name,
-                                            .dtype = FT_F32,
-                                            .rank = 2,
-                                            .shape = {parameter->rows, parameter->cols},
-                                            .data = parameter->value};
-    }
-    status = ft_safetensors_write(path, tensors, adapter->count, NULL, NULL, flags, sha256, error);
-    free(tensors);
-    return status;
-}
-
-enum ft_status ft_lora_save(const struct ft_model *model, const char *directory, const char *base_name,
-                            const char *base_sha256, unsigned flags, char sha256[65],
-                            struct ft_error *error) {
-    assert(model->adapter);
-    struct ft_buffer path = {0};
-    enum ft_status status = ft_path_join(&path, directory, CONFIG_FILE, error);
-    if (!status) status = save_config(model, path.data, base_name, base_sha256, flags, error);
-    ft_buffer_clear(&path);
-    if (!status) status = ft_path_join(&path, directory, WEIGHTS_FILE, error);
-    if (!status) status = save_weights(model->adapter, path.data, flags, sha256, error);
-    ft_buffer_release(&path);
-    return status;
 }

@@ -345,6 +345,48 @@ struct ft_module *ft_model_modules(const struct ft_model *model, size_t *count) 
     return model->modules;
 }
 
+/* --- places ------------------------------------------------------------------------------------------- */
+
+static void visit_module(struct ft_module *module, void (*visit)(void *, const struct ft_place *), void *arg) {
+    struct ft_place place = {.at = &module->weight, .module = module};
+    snprintf(place.name, sizeof place.name, "%s", module->name);
+    visit(arg, &place);
+    place.at = &module->bias;
+    place.bias = true;
+    if (module->bias) visit(arg, &place);
+}
+
+/* A parameter that is no module's: the name is the structure's, whatever the file leaves out. */
+static void visit_other(const struct ft_model *model, struct ft_parameter **at, bool bias,
+                        void (*visit)(void *, const struct ft_place *), void *arg) {
+    struct ft_place place = {.at = at, .bias = bias};
+    if (!*at) return;
+    assert(*at >= model->storage && *at < model->storage + model->count);
+    snprintf(place.name, sizeof place.name, "%s", model->names[*at - model->storage]);
+    *strrchr(place.name, '.') = '\0';
+    visit(arg, &place);
+}
+
+static void visit_norm(const struct ft_model *model, struct ft_norm_weights *norm,
+                       void (*visit)(void *, const struct ft_place *), void *arg) {
+    visit_other(model, &norm->weight, false, visit, arg);
+    visit_other(model, &norm->bias, true, visit, arg);
+}
+
+void ft_model_each_place(struct ft_model *model, void (*visit)(void *arg, const struct ft_place *place), void *arg) {
+    for (size_t i = 0; i < model->module_count; i++) visit_module(&model->modules[i], visit, arg);
+    if (model->config.tied) visit_module(model->head.module, visit, arg);
+    for (size_t l = 0; l < model->config.layers; l++) {
+        struct ft_layer *layer = &model->layers[l];
+        struct ft_norm_weights *norms[] = {&layer->attention_norm, &layer->q_norm, &layer->k_norm,
+                                           &layer->post_attention_norm, &layer->mlp_norm, &layer->post_mlp_norm};
+        for (size_t i = 0; i < sizeof norms / sizeof *norms; i++) visit_norm(model, norms[i], visit, arg);
+    }
+    visit_norm(model, &model->final_norm, visit, arg);
+    visit_other(model, &model->embedding, false, visit, arg);
+    visit_other(model, &model->position, false, visit, arg);
+}
+
 /* --- parameters --------------------------------------------------------------------------------------- */
 
 void ft_parameter_widen(const struct ft_parameter *parameter, float *out) {
@@ -422,7 +464,9 @@ static bool slice_trained(struct ft_slice slice) {
                       (module->lora_a && module->lora_a->trained));
 }
 
-static bool norm_trained(const struct ft_norm_weights *norm) { return norm->weight && norm->weight->trained; }
+static bool norm_trained(const struct ft_norm_weights *norm) {
+    return norm->weight && (norm->weight->trained || (norm->bias && norm->bias->trained));
+}
 
 static size_t lowest_in_layer(const struct ft_layer *layer) {
     if (norm_trained(&layer->attention_norm)) return FT_POINT_NORM1;
@@ -440,13 +484,14 @@ static size_t lowest_in_layer(const struct ft_layer *layer) {
 }
 
 size_t ft_model_lowest(const struct ft_model *model) {
-    if (model->embedding->trained) return 0;
+    if (model->embedding->trained || (model->position && model->position->trained)) return 0;
+    if (model->embedding_adapter.a && model->embedding_adapter.a->trained) return 0;
     for (size_t l = 0; l < model->config.layers; l++) {
         size_t point = lowest_in_layer(&model->layers[l]);
         if (point < FT_POINTS) return ft_model_point(l, (enum ft_point)point);
     }
     size_t final = ft_model_point(model->config.layers, FT_POINT_NORM1);
-    if (model->final_norm.weight->trained) return final;
+    if (norm_trained(&model->final_norm)) return final;
     return slice_trained(model->head) ? final + 1 : SIZE_MAX;
 }
 

@@ -6,6 +6,7 @@
 #define FT_MODEL_MODEL_H
 
 #include "ft/gguf.h"
+#include "ft/json.h"
 #include "ft/memory.h"
 #include "ft/model.h"
 #include "ft/safetensors.h"
@@ -29,16 +30,26 @@ struct ft_layer {
     struct ft_slice q, k, v, o, gate, up, down;
 };
 
+/* The adapter of the embedding table E: rows of E + (B A)^T * scale. All NULL: it is not adapted. */
+struct ft_embedding_adapter {
+    struct ft_parameter *a, *b; /* [rank, vocab], [hidden, rank] */
+    size_t rank;
+    float scale;
+};
+
+/* A base parameter whose place an adapter's own copy has taken. */
+struct ft_copy {
+    struct ft_parameter **place, *base, *own;
+};
+
 /* What an attached adapter owns. */
 struct ft_adapter {
     struct ft_parameter *storage, **parameters; /* parameters: in name order */
     char (*names)[FT_NAME_MAX];
     size_t count;
-    size_t rank;
-    double alpha;
-    bool rslora;
-    char (*targets)[FT_NAME_MAX]; /* sorted, as adapter_config.json lists them */
-    size_t target_count;
+    struct ft_copy *copies;
+    size_t copy_count;
+    struct ft_json config;  /* adapter_config.json but for what it says of the base */
     struct ft_arena memory; /* values and gradients */
 };
 
@@ -63,6 +74,7 @@ struct ft_model {
     size_t trained_count;
     struct ft_arena vectors, masters, gradients;
     struct ft_adapter *adapter; /* NULL: none */
+    struct ft_embedding_adapter embedding_adapter;
 };
 
 /* Order of the computation, to tell what needs a gradient: point p's output needs one when something trained
@@ -98,10 +110,25 @@ void ft_model_name(char name[FT_NAME_MAX], const char *pattern, size_t layer, co
 /* Fills the values of a new model without a file (data and value are one). */
 enum ft_status ft_model_initialise(struct ft_model *model, uint64_t seed, struct ft_error *error);
 
+/* Before ft_save_gather: gains as the adapter is now. FT_UNSUPPORTED where one table would have to be two. */
+enum ft_status ft_save_begin(struct ft_exec *exec, const struct ft_model *model, bool fused, struct ft_error *error);
 /* values[elements] = the present weights, with the adapter's part when fused; FT_NONFINITE when one is not finite. */
 enum ft_status ft_save_gather(struct ft_exec *exec, const struct ft_model *model, const struct ft_parameter *parameter,
                               bool fused, float *values, struct ft_error *error);
 
 void ft_adapter_free(struct ft_adapter *adapter); /* NULL is fine */
+
+/* The parameter as trained: the adapter's copy of a base model's tensor where there is one, else itself. */
+const struct ft_parameter *ft_model_present(const struct ft_model *model, const struct ft_parameter *base);
+
+/* A place in the transformer that points to a parameter. */
+struct ft_place {
+    struct ft_parameter **at;
+    char name[FT_NAME_MAX];   /* of its module, as PEFT has it: a tied head's is the head's own */
+    struct ft_module *module; /* NULL: a norm or a table */
+    bool bias;
+};
+/* Calls with every place that is not empty, in a fixed order. */
+void ft_model_each_place(struct ft_model *model, void (*visit)(void *arg, const struct ft_place *place), void *arg);
 
 #endif

@@ -48,6 +48,8 @@ struct ft_workspace {
     float *n;                   /* [T, C] output of a norm */
     float *n_select, *x_select; /* [P, C] selected rows of the last layer's n and x */
     float *u_select;            /* [P, rank] of a fused q, k, v module's u */
+    float *u_embed;             /* [T, rank] of the embedding table's adapter */
+    float *dora;                /* for ft_dora_refresh */
     float *h;                   /* [R, F] input of down */
     float *branch;              /* [R, C] what is added to the residual stream; NULL: added at once */
     float *qkv;                 /* [T, H * 3 * D] outputs by head, or their gradient */
@@ -60,6 +62,7 @@ struct ft_workspace {
     float *dk, *dv;         /* [T, G, D] */
     float *dh;              /* [R, F] */
     float *du, *du_select;  /* [T, rank], [P, rank] */
+    float *z;               /* [T, widest] outputs of a module with magnitudes before its gain, then their gradient */
     void *attention;        /* scratch of attention kernels */
     /* keys of documents with the prompts that they share, a few documents at a time: */
     size_t key_rows;      /* of these; 0: no document shares anything */
@@ -123,8 +126,10 @@ void ft_pass_lay_rotary(struct ft_layout *layout, const struct ft_model *model, 
 
 /* --- the transformer ---------------------------------------------------------------------------------- */
 
-/* x [T, C] = embeddings of ids (+ positions). */
+/* x [T, C] = embeddings of ids (+ positions) (+ the table's adapter). */
 void ft_pass_embed(const struct ft_pass *pass, float *x);
+/* Gradients of that adapter, if there is one and it is trained, from d [T, C]; overwrites work.du. */
+void ft_pass_embed_adapter_backward(const struct ft_pass *pass, const float *d);
 
 /* From activations->x to y, [R, C]. y may be activations->x when there is no backward pass. With y NULL everything
  * else is computed: for a backward pass whose forward pass kept activations->x alone. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Writing a model's present weights, with or without its adapter fused in. */
+#include "dora.h"
 #include "ft/commit.h"
 #include "ft/file.h"
 #include "ft/json.h"
@@ -38,10 +39,20 @@ static enum ft_dtype saved_dtype(const struct ft_save *save, const struct ft_par
     return parameter->dtype;
 }
 
+static bool is_adapted_table(const struct ft_model *model, const struct ft_parameter *parameter) {
+    return model->embedding_adapter.a && model->embedding == parameter;
+}
+
 /* True when the bytes in memory are those to be written. */
 static bool as_they_are(const struct save_job *job, const struct ft_parameter *parameter) {
-    if (job->save->fuse && adapted_by(job->model, parameter)) return false;
+    if (job->save->fuse && (adapted_by(job->model, parameter) || is_adapted_table(job->model, parameter) ||
+                            ft_model_present(job->model, parameter) != parameter))
+        return false;
     return ft_parameter_operand(parameter).dtype == saved_dtype(job->save, parameter);
+}
+
+static struct ft_operand transposed(struct ft_operand operand) {
+    return (struct ft_operand){operand.data, operand.dtype, operand.col_stride, operand.row_stride};
 }
 
 /* values = (chain over the rank of b * a) * scale + W, in the tensor's own orientation. */
@@ -59,10 +70,30 @@ static void fuse(struct ft_exec *exec, const struct ft_module *module, const str
     if (module->in_out) { /* [in, out] = A^T B^T */
         product.m = module->in;
         product.n = module->out;
-        product.a = (struct ft_operand){a.data, a.dtype, a.col_stride, a.row_stride};
-        product.b = (struct ft_operand){b.data, b.dtype, b.col_stride, b.row_stride};
+        product.a = transposed(a);
+        product.b = transposed(b);
     }
     ft_gemm(exec, &product);
+}
+
+/* values [vocab, hidden] = (chain over the rank of a * b) * scale. */
+static void fuse_table(struct ft_exec *exec, const struct ft_embedding_adapter *adapter,
+                       const struct ft_parameter *parameter, float *values) {
+    ft_gemm(exec, &(struct ft_product){.m = parameter->rows,
+                                       .n = parameter->cols,
+                                       .k = adapter->rank,
+                                       .a = transposed(ft_parameter_operand(adapter->a)),
+                                       .b = transposed(ft_parameter_operand(adapter->b)),
+                                       .c = values,
+                                       .ldc = parameter->cols,
+                                       .scale = adapter->scale});
+}
+
+/* Each output's weights times its gain. */
+static void apply_gain(const struct ft_module *module, const struct ft_parameter *parameter, float *values) {
+    for (size_t r = 0; r < parameter->rows; r++)
+        for (size_t c = 0; c < parameter->cols; c++)
+            values[r * parameter->cols + c] *= module->gain[module->in_out ? c : r];
 }
 
 /* values += W, W in any type: a chunk at a time. */
@@ -76,13 +107,17 @@ static void add_weights(const struct ft_parameter *parameter, float *values) {
     }
 }
 
-enum ft_status ft_save_gather(struct ft_exec *exec, const struct ft_model *model, const struct ft_parameter *parameter,
+enum ft_status ft_save_gather(struct ft_exec *exec, const struct ft_model *model, const struct ft_parameter *base,
                               bool fused, float *values, struct ft_error *error) {
+    const struct ft_parameter *parameter = fused ? ft_model_present(model, base) : base;
     const struct ft_module *module = fused ? adapted_by(model, parameter) : NULL;
     struct ft_operand w = ft_parameter_operand(parameter);
-    if (module) {
-        fuse(exec, module, parameter, values);
+    bool table = fused && is_adapted_table(model, parameter);
+    if (module || table) {
+        if (module) fuse(exec, module, parameter, values);
+        else fuse_table(exec, &model->embedding_adapter, parameter, values);
         add_weights(parameter, values);
+        if (module && module->magnitude) apply_gain(module, parameter, values);
     } else ft_widen(values, w.data, w.dtype, parameter->elements);
     if (ft_all_finite(exec, parameter->elements, values)) return FT_OK;
     return ft_fail(error, FT_NONFINITE, "the tensor '%s' holds a NaN or an infinity", parameter->name);
@@ -144,8 +179,29 @@ static enum ft_status save_file(struct save_job *job, const char *path, char sha
     return status;
 }
 
+/* One tensor cannot say what head and embedding became each. */
+static enum ft_status check_tied(const struct ft_model *model, struct ft_error *error) {
+    bool one = model->head.module->weight == model->embedding && !model->embedding_adapter.a;
+    if (!model->config.tied || one) return FT_OK;
+    return ft_fail(error, FT_UNSUPPORTED,
+                   "%s: the head is the embedding table, but the adapter changes only one of them: it cannot be merged",
+                   model->path);
+}
+
+enum ft_status ft_save_begin(struct ft_exec *exec, const struct ft_model *model, bool fused, struct ft_error *error) {
+    struct ft_arena scratch = {0};
+    size_t count = ft_dora_scratch(model);
+    enum ft_status status = fused ? check_tied(model, error) : FT_OK;
+    if (status || !fused || !count) return status;
+    status = ft_arena_init(&scratch, ft_arena_cost(count, sizeof(float)), error);
+    if (!status) ft_dora_refresh(exec, model, ft_arena_take(&scratch, count, sizeof(float)));
+    ft_arena_release(&scratch);
+    return status;
+}
+
 static enum ft_status prepare(struct save_job *job, struct ft_error *error) {
-    enum ft_status status = ft_alloc(&job->tensors, job->model->count, sizeof *job->tensors, error);
+    enum ft_status status = ft_save_begin(job->exec, job->model, job->save->fuse, error);
+    if (!status) status = ft_alloc(&job->tensors, job->model->count, sizeof *job->tensors, error);
     return status ? status : ft_alloc(&job->parameters, job->model->count, sizeof *job->parameters, error);
 }
 

@@ -2,6 +2,7 @@
  * Batches through the pass: which rows are computed, the head and the loss, the embeddings' gradients. */
 #include "ft/session.h"
 
+#include "dora.h"
 #include "ft/prefix.h"
 #include "linear.h"
 #include "pass.h"
@@ -47,6 +48,7 @@ struct ft_session {
     float *capped;                          /* [head_rows, vocab] a copy for the cap's backward pass, if any */
     size_t head_rows;
     float *weight, *scaled, *loss, *u_head, *du_head; /* [supervised] x 3, [head_rows, rank] x 2 */
+    float *z_head;                          /* [head_rows, vocab] of a head with magnitudes */
     uint32_t *target, *predicted;
     /* tied embeddings: the step's sums by slot */
     float *slots;              /* [slot_max, C] */
@@ -151,6 +153,8 @@ static void lay_head(struct ft_session *session, struct ft_layout *layout) {
     session->loss = ft_layout_floats(layout, P, 1);
     session->u_head = ft_layout_floats(layout, session->head_rows, rank);
     session->du_head = ft_layout_floats(layout, session->head_rows, rank);
+    if (session->limits.train && head->magnitude)
+        session->z_head = ft_layout_floats(layout, session->head_rows, config->vocab);
     session->target = ft_layout_take(layout, P, sizeof *session->target);
     session->predicted = ft_layout_take(layout, P, sizeof *session->predicted);
 }
@@ -163,7 +167,8 @@ static size_t rows_max(const struct ft_session_limits *limits) {
 /* A step touches at most as many vocabulary rows as it has tokens. */
 static void lay_slots(struct ft_session *session, struct ft_layout *layout) {
     const struct ft_config *config = &session->model->config;
-    if (!session->limits.train || !config->tied || !session->model->embedding->trained) return;
+    bool tied = session->model->head.module->weight == session->model->embedding;
+    if (!session->limits.train || !tied || !session->model->embedding->trained) return;
     size_t tokens = session->limits.step_tokens;
     session->slot_max = tokens && tokens < config->vocab ? tokens : config->vocab;
     session->slots = ft_layout_floats(layout, session->slot_max, config->hidden);
@@ -257,6 +262,7 @@ enum ft_status ft_session_new(struct ft_session **out, struct ft_model *model, s
     struct ft_layout layout = {.arena = &session->arena};
     lay(session, &layout, &size);
     assert(session->arena.used == session->arena.size);
+    ft_dora_refresh(exec, model, session->pass.work.dora);
     *out = session;
     return FT_OK;
 }
@@ -428,6 +434,7 @@ static void clear_prompt_gradients(const struct ft_session *session) {
 /* Finds what the documents share and computes it. Batches are of these documents, in order, from now on. */
 static enum ft_status begin(struct ft_session *session, const struct ft_batch *step, struct ft_error *error) {
     session->begun = session->next = 0;
+    if (session->model->trained_count) ft_dora_refresh(session->exec, session->model, session->pass.work.dora);
     if (step->documents > session->limits.step_documents)
         return ft_fail(error, FT_USAGE, "a step exceeds the session's %zu documents", session->limits.step_documents);
     for (size_t d = 0; d < step->documents; d++) {
@@ -483,6 +490,10 @@ static void head_backward(struct ft_session *session, size_t first, size_t rows)
            head_point = ft_model_point(session->model->config.layers, FT_POINT_NORM1) + 1;
     const float *n = session->n_final + first * C, *d_logits = session->logits;
     float *dn = session->lowest < head_point ? session->d_final + first * C : NULL;
+    if (head.module->magnitude) {
+        ft_linear_backward_magnitude(exec, head, rows, n, session->u_head, d_logits, session->z_head, session->z_head);
+        d_logits = session->z_head;
+    }
     if (dn) ft_linear_backward_input(exec, head, rows, d_logits, false, dn);
     ft_linear_backward_weights(exec, head, rows, n, session->u_head, d_logits);
     if (!ft_module_adapted(head.module)) return;
@@ -560,20 +571,25 @@ static void assign_slots(struct ft_session *session, const struct ft_pass *pass)
     }
 }
 
-static void embedding_backward(struct ft_session *session, const struct ft_pass *pass) {
+static void table_backward(struct ft_session *session, const struct ft_pass *pass) {
     const struct ft_model *model = session->model;
-    const float *d = pass->work.d;
     const uint32_t *rows = pass->ids;
     float *table = model->embedding->grad;
-    if (!model->embedding->trained) return;
     if (session->slots) {
         assign_slots(session, pass);
         rows = session->slot_ids;
         table = session->slots;
     }
-    ft_embed_backward(pass->exec, pass->rows, model->config.hidden, rows, d, model->config.embedding_scale,
+    ft_embed_backward(pass->exec, pass->rows, model->config.hidden, rows, pass->work.d, model->config.embedding_scale,
                       table);
-    if (model->position)
+}
+
+static void embedding_backward(struct ft_session *session, const struct ft_pass *pass) {
+    const struct ft_model *model = session->model;
+    const float *d = pass->work.d;
+    if (model->embedding->trained) table_backward(session, pass);
+    ft_pass_embed_adapter_backward(pass, d);
+    if (model->position && model->position->trained)
         ft_embed_backward(pass->exec, pass->rows, model->config.hidden, pass->position, d, 1,
                           model->position->grad);
 }

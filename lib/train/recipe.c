@@ -7,13 +7,16 @@
 #include "ft/memory.h"
 #include "ft/options.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { RECIPE_FILE_MAX = 1 << 20, RECIPE_WORD_MAX = 4096 };
 
-enum value_type { CHOICE, COUNT, NUMBER, BOOL, LIST };
-enum applies { ALWAYS, LORA_ONLY, FULL_ONLY };
+enum value_type { CHOICE, COUNT, NUMBER, BOOL, LIST, PATTERN };
+/* LORA_GIVEN: not written where it has its default, so that recipes older than the key keep their digest. */
+enum applies { ALWAYS, LORA_ONLY, LORA_GIVEN, FULL_ONLY };
 
 struct key {
     const char *name;
@@ -29,6 +32,7 @@ struct key {
 static const char *const methods[] = {"lora", "full", NULL};
 static const char *const inits[] = {"model", "random", NULL};
 static const char *const schedules[] = {"cosine", "linear", "constant", NULL};
+static const char *const biases[] = {"none", "all", "lora_only", NULL};
 static const char *const save_dtypes[] = {"model", "f32", "bf16", "f16", NULL};
 
 #define AT(member) offsetof(struct ft_recipe, member)
@@ -61,7 +65,14 @@ static const struct key keys[] = {
     {"lora.rank", COUNT, LORA_ONLY, AT(lora_rank), 1, 4096, false, false, NULL, 16, 16},
     {"lora.alpha", NUMBER, LORA_ONLY, AT(lora_alpha), 0, 1e6, true, false, NULL, 32, 32},
     {"lora.rslora", BOOL, LORA_ONLY, AT(lora_rslora), 0, 1, false, false, NULL, 0, 0},
-    {"lora.targets", LIST, LORA_ONLY, 0, 0, 0, false, false, NULL, 0, 0},
+    {"lora.dora", BOOL, LORA_GIVEN, AT(lora_dora), 0, 1, false, false, NULL, 0, 0},
+    {"lora.targets", LIST, LORA_ONLY, AT(lora_targets), 0, 0, false, false, NULL, 0, 0},
+    {"lora.exclude", LIST, LORA_GIVEN, AT(lora_exclude), 0, 0, false, false, NULL, 0, 0},
+    {"lora.layers", LIST, LORA_GIVEN, AT(lora_layers), 0, 0, false, false, NULL, 0, 0},
+    {"lora.rank_pattern", PATTERN, LORA_GIVEN, AT(lora_rank_pattern), 1, 4096, false, false, NULL, 0, 0},
+    {"lora.alpha_pattern", PATTERN, LORA_GIVEN, AT(lora_alpha_pattern), 0, 1e6, true, false, NULL, 0, 0},
+    {"lora.save_modules", LIST, LORA_GIVEN, AT(lora_save_modules), 0, 0, false, false, NULL, 0, 0},
+    {"lora.bias", CHOICE, LORA_GIVEN, AT(lora_bias), 0, 0, false, false, biases, FT_LORA_BIAS_NONE, FT_LORA_BIAS_NONE},
     {"save.dtype", CHOICE, FULL_ONLY, AT(save_dtype), 0, 0, false, false, save_dtypes, FT_SAVE_F32, FT_SAVE_F32},
     {"save.state", BOOL, ALWAYS, AT(save_state), 0, 1, false, false, NULL, 1, 1},
 };
@@ -96,13 +107,14 @@ static enum ft_status unknown_key(const char *name, struct ft_error *error) {
 
 void ft_recipe_init(struct ft_recipe *recipe) { *recipe = (struct ft_recipe){0}; }
 
-static void clear_targets(struct ft_recipe *recipe) {
-    for (size_t i = 0; i < recipe->lora_targets; i++) free(recipe->lora_target[i]);
-    recipe->lora_targets = 0;
+static void clear_words(struct ft_recipe_words *words) {
+    for (size_t i = 0; i < words->count; i++) free(words->item[i]);
+    words->count = 0;
 }
 
 void ft_recipe_release(struct ft_recipe *recipe) {
-    clear_targets(recipe);
+    for (size_t i = 0; i < KEYS; i++)
+        if (keys[i].type == LIST || keys[i].type == PATTERN) clear_words(member(recipe, &keys[i]));
     *recipe = (struct ft_recipe){0};
 }
 
@@ -135,38 +147,117 @@ static enum ft_status store_choice(struct ft_recipe *recipe, const struct key *k
     return ft_fail(error, FT_FORMAT, "%s: '%.64s' is unknown; choose one of %s", key->name, word, list);
 }
 
-static enum ft_status add_target(struct ft_recipe *recipe, const char *word, size_t length, struct ft_error *error) {
-    if (length == 0) return ft_fail(error, FT_FORMAT, "lora.targets: an empty name");
-    if (recipe->lora_targets == FT_RECIPE_TARGETS_MAX)
-        return ft_fail(error, FT_FORMAT, "lora.targets: more than %u names", FT_RECIPE_TARGETS_MAX);
-    size_t at = 0; /* sorted and distinct, so that order in the recipe cannot matter */
-    while (at < recipe->lora_targets) {
-        int order = strncmp(recipe->lora_target[at], word, length);
-        if (order == 0 && recipe->lora_target[at][length] == '\0') return FT_OK;
-        if (order >= 0) break;
-        at++;
+bool ft_recipe_is_expression(const char *target) { return strpbrk(target, "*+?()[]{}|\\^$") != NULL; }
+
+/* Where a word belongs: sorted, so that order in the recipe cannot matter; but the first pattern that matches decides, so
+ * patterns stay as they are. True when it is there already. */
+static bool find_word(const struct ft_recipe_words *words, const struct key *key, const char *word, size_t length, size_t *at) {
+    for (*at = 0; *at < words->count; ++*at) {
+        int order = strncmp(words->item[*at], word, length);
+        if (order == 0 && words->item[*at][length] == '\0') return true;
+        if (order >= 0 && key->type == LIST) break;
     }
+    return false;
+}
+
+static enum ft_status add_word(struct ft_recipe *recipe, const struct key *key, const char *word, size_t length,
+                               struct ft_error *error) {
+    struct ft_recipe_words *words = member(recipe, key);
+    size_t at;
+    if (length == 0) return ft_fail(error, FT_FORMAT, "%s: an empty name", key->name);
+    if (words->count == FT_RECIPE_WORDS_MAX)
+        return ft_fail(error, FT_FORMAT, "%s: more than %u names", key->name, FT_RECIPE_WORDS_MAX);
+    if (find_word(words, key, word, length, &at)) return FT_OK;
     char *copy = NULL;
     if (ft_alloc(&copy, length + 1, 1, error)) return FT_NOMEM;
     memcpy(copy, word, length);
-    memmove(&recipe->lora_target[at + 1], &recipe->lora_target[at],
-            (recipe->lora_targets - at) * sizeof *recipe->lora_target);
-    recipe->lora_target[at] = copy;
-    recipe->lora_targets++;
+    memmove(&words->item[at + 1], &words->item[at], (words->count - at) * sizeof *words->item);
+    words->item[at] = copy;
+    words->count++;
     return FT_OK;
 }
 
-static enum ft_status store_words(struct ft_recipe *recipe, const char *words, struct ft_error *error) {
-    clear_targets(recipe);
+/* Separated by commas, unless all of it is one regular expression. */
+static enum ft_status store_words(struct ft_recipe *recipe, const struct key *key, const char *words, struct ft_error *error) {
+    clear_words(member(recipe, key));
+    if (key->type == LIST && ft_recipe_is_expression(words)) return add_word(recipe, key, words, strlen(words), error);
     for (const char *p = words;;) {
         size_t length = strcspn(p, ",");
-        enum ft_status status = add_target(recipe, p, length, error);
+        enum ft_status status = add_word(recipe, key, p, length, error);
         if (status || !p[length]) return status;
         p += length + 1;
     }
 }
 
+/* "key=value" taken apart, the key into `room`; it may have '=' in it. */
+static enum ft_status split_pattern(const struct key *key, const char *word, char room[FT_RECIPE_KEY_MAX],
+                                    struct ft_lora_pattern *pattern, struct ft_error *error) {
+    const char *equals = strrchr(word, '=');
+    if (!equals || equals == word || equals - word >= FT_RECIPE_KEY_MAX)
+        return ft_fail(error, FT_FORMAT, "%s: '%.64s' is not name=value", key->name, word);
+    double value;
+    enum ft_status status = ft_parse_double(equals + 1, key->name, &value, error);
+    if (status) return status;
+    bool low = key->above_min ? value <= key->min : value < key->min;
+    if (low || value > key->max)
+        return ft_fail(error, FT_FORMAT, "%s: %.17g is outside %s%.10g, %.10g]", key->name, value, key->above_min ? "(" : "[",
+                       key->min, key->max);
+    memcpy(room, word, (size_t)(equals - word));
+    room[equals - word] = '\0';
+    pattern->key = room;
+    pattern->value = value;
+    return FT_OK;
+}
+
 /* --- JSON ------------------------------------------------------------------------------------------------ */
+
+/* {"q_proj": 8} for a pattern. */
+static enum ft_status add_entry(struct ft_recipe *recipe, const struct key *key, const struct ft_json *json,
+                                const struct cJSON *node, struct ft_error *error) {
+    struct ft_buffer text = {.max = RECIPE_WORD_MAX};
+    double value = 0;
+    char number[FT_NUMBER_TEXT];
+    enum ft_status status = ft_json_double(json, node, &value, error);
+    ft_format_double(number, value);
+    if (!status) status = ft_buffer_printf(&text, error, "%s=%s", ft_json_key(node), number);
+    if (!status) status = add_word(recipe, key, text.data, text.size, error);
+    ft_buffer_release(&text);
+    return status;
+}
+
+static enum ft_status add_item(struct ft_recipe *recipe, const struct key *key, const struct ft_json *json,
+                               const struct cJSON *node, struct ft_error *error) {
+    const char *word;
+    uint64_t number;
+    char text[32];
+    if (key->type == PATTERN) return add_entry(recipe, key, json, node, error);
+    if (ft_json_type(node) == FT_JSON_NUMBER) { /* a layer */
+        enum ft_status status = ft_json_u64(json, node, 0, FT_LAYERS_MAX, &number, error);
+        if (status) return status;
+        snprintf(text, sizeof text, "%llu", (unsigned long long)number);
+        return add_word(recipe, key, text, strlen(text), error);
+    }
+    enum ft_status status = ft_json_string(json, node, &word, error);
+    return status ? status : add_word(recipe, key, word, strlen(word), error);
+}
+
+/* An array (of a pattern: an object), or a string as after -s. */
+static enum ft_status store_list(struct ft_recipe *recipe, const struct key *key, const struct ft_json *json,
+                                 const struct cJSON *node, struct ft_error *error) {
+    struct ft_recipe_words *words = member(recipe, key);
+    const char *word;
+    enum ft_status status;
+    if (ft_json_type(node) == FT_JSON_STRING) {
+        status = ft_json_string(json, node, &word, error);
+        return status ? status : store_words(recipe, key, word, error);
+    }
+    status = ft_json_expect(json, node, key->type == PATTERN ? FT_JSON_OBJECT : FT_JSON_ARRAY, error);
+    clear_words(words);
+    for (const struct cJSON *item = status ? NULL : ft_json_first(node); item && !status; item = ft_json_next(item))
+        status = add_item(recipe, key, json, item, error);
+    if (!status && words->count == 0) status = ft_json_fail(json, node, error, "an empty list");
+    return status;
+}
 
 static enum ft_status store_node(struct ft_recipe *recipe, const struct key *key, const struct ft_json *json,
                                  const struct cJSON *node, struct ft_error *error) {
@@ -185,20 +276,10 @@ static enum ft_status store_node(struct ft_recipe *recipe, const struct key *key
     case CHOICE:
         status = ft_json_string(json, node, &word, error);
         return status ? status : store_choice(recipe, key, word, error);
-    case LIST: break;
+    case LIST:
+    case PATTERN: break;
     }
-    if (ft_json_type(node) == FT_JSON_STRING) {
-        status = ft_json_string(json, node, &word, error);
-        return status ? status : store_words(recipe, word, error);
-    }
-    status = ft_json_expect(json, node, FT_JSON_ARRAY, error);
-    clear_targets(recipe);
-    for (const struct cJSON *item = status ? NULL : ft_json_first(node); item && !status; item = ft_json_next(item)) {
-        status = ft_json_string(json, item, &word, error);
-        if (!status) status = add_target(recipe, word, strlen(word), error);
-    }
-    if (!status && recipe->lora_targets == 0) status = ft_json_fail(json, node, error, "an empty list");
-    return status;
+    return store_list(recipe, key, json, node, error);
 }
 
 static enum ft_status read_object(struct ft_recipe *recipe, const struct ft_json *json, const struct cJSON *object,
@@ -253,7 +334,8 @@ static enum ft_status store_word(struct ft_recipe *recipe, const struct key *key
     enum ft_status status;
     switch (key->type) {
     case CHOICE: return store_choice(recipe, key, word, error);
-    case LIST: return store_words(recipe, word, error);
+    case LIST:
+    case PATTERN: return store_words(recipe, key, word, error);
     case BOOL:
         if (strcmp(word, "true") != 0 && strcmp(word, "false") != 0)
             return ft_fail(error, FT_USAGE, "%s: '%.64s' is neither true nor false", key->name, word);
@@ -295,10 +377,73 @@ enum ft_status ft_recipe_set(struct ft_recipe *recipe, const char *word, struct 
     return FT_OK;
 }
 
+/* --- the adapter ----------------------------------------------------------------------------------------- */
+
+static enum ft_status take_patterns(const struct ft_recipe *recipe, const char *name, char (*room)[FT_RECIPE_KEY_MAX],
+                                    struct ft_lora_pattern *item, struct ft_lora_patterns *patterns, struct ft_error *error) {
+    const struct key *key = find_key(name, strlen(name));
+    const struct ft_recipe_words *words = member_of(recipe, key);
+    enum ft_status status = FT_OK;
+    for (size_t i = 0; i < words->count && !status; i++) status = split_pattern(key, words->item[i], room[i], &item[i], error);
+    *patterns = (struct ft_lora_patterns){item, words->count};
+    return status;
+}
+
+static enum ft_status take_layers(const struct ft_recipe_words *words, size_t *layers, struct ft_error *error) {
+    enum ft_status status = FT_OK;
+    for (size_t i = 0; i < words->count && !status; i++) {
+        uint64_t number;
+        status = ft_parse_u64(words->item[i], "lora.layers", &number, error);
+        if (!status && number >= FT_LAYERS_MAX)
+            status = ft_fail(error, FT_FORMAT, "lora.layers: %s is no layer's number", words->item[i]);
+        if (!status) layers[i] = (size_t)number;
+    }
+    return status;
+}
+
+/* A list of names, or one expression. */
+static enum ft_status take_names(const char *key, const struct ft_recipe_words *words, struct ft_lora_names *names,
+                                 const char **expression, struct ft_error *error) {
+    for (size_t i = 0; i < words->count; i++) {
+        if (!ft_recipe_is_expression(words->item[i])) continue;
+        if (!expression || words->count > 1)
+            return ft_fail(error, FT_FORMAT, "%s: '%.64s' is a regular expression, which must stand alone, not in a list, and for targets and exclude only",
+                           key, words->item[i]);
+        *expression = words->item[i];
+        return FT_OK;
+    }
+    *names = (struct ft_lora_names){(const char *const *)words->item, words->count};
+    return FT_OK;
+}
+
+enum ft_status ft_recipe_lora(struct ft_recipe_lora *lora, const struct ft_recipe *recipe, struct ft_error *error) {
+    struct ft_lora_spec *spec = &lora->spec;
+    const struct ft_recipe_words *targets = &recipe->lora_targets;
+    *spec = (struct ft_lora_spec){.rank = (size_t)recipe->lora_rank,
+                                  .alpha = recipe->lora_alpha,
+                                  .rslora = recipe->lora_rslora,
+                                  .dora = recipe->lora_dora,
+                                  .layers = lora->layers,
+                                  .layer_count = recipe->lora_layers.count,
+                                  .bias = recipe->lora_bias,
+                                  .seed = recipe->seed};
+    enum ft_status status = FT_OK;
+    if (targets->count != 1 || strcmp(targets->item[0], "all-linear") != 0)
+        status = take_names("lora.targets", targets, &spec->targets, &spec->target_expression, error);
+    if (!status)
+        status = take_names("lora.exclude", &recipe->lora_exclude, &spec->excluded, &spec->excluded_expression, error);
+    if (!status) status = take_names("lora.save_modules", &recipe->lora_save_modules, &spec->saved, NULL, error);
+    if (!status) status = take_layers(&recipe->lora_layers, lora->layers, error);
+    if (!status) status = take_patterns(recipe, "lora.rank_pattern", lora->keys, lora->ranks, &spec->ranks, error);
+    if (!status)
+        status = take_patterns(recipe, "lora.alpha_pattern", lora->keys + FT_RECIPE_WORDS_MAX, lora->alphas, &spec->alphas, error);
+    return status;
+}
+
 /* --- resolving ------------------------------------------------------------------------------------------- */
 
 static bool applies(const struct ft_recipe *recipe, const struct key *key) {
-    if (key->applies == LORA_ONLY) return recipe->method == FT_METHOD_LORA;
+    if (key->applies == LORA_ONLY || key->applies == LORA_GIVEN) return recipe->method == FT_METHOD_LORA;
     if (key->applies == FULL_ONLY) return recipe->method == FT_METHOD_FULL;
     return true;
 }
@@ -310,7 +455,11 @@ static enum ft_status take_default(struct ft_recipe *recipe, const struct key *k
     case BOOL: *(bool *)member(recipe, key) = value != 0; break;
     case COUNT: *(uint64_t *)member(recipe, key) = (uint64_t)value; break;
     case NUMBER: *(double *)member(recipe, key) = value; break;
-    case LIST: return store_words(recipe, "all-linear", error);
+    case LIST:
+        clear_words(member(recipe, key));
+        if (strcmp(key->name, "lora.targets") == 0) return store_words(recipe, key, "all-linear", error);
+        break;
+    case PATTERN: clear_words(member(recipe, key)); break;
     }
     return FT_OK;
 }
@@ -323,6 +472,8 @@ static enum ft_status check_together(const struct ft_recipe *recipe, struct ft_e
     if (recipe->grad_shards != 1)
         return ft_fail(error, FT_UNSUPPORTED, "recipe: grad_shards %llu: only 1 is supported so far",
                        (unsigned long long)recipe->grad_shards);
+    struct ft_recipe_lora lora;
+    if (recipe->method == FT_METHOD_LORA && ft_recipe_lora(&lora, recipe, error)) return FT_USAGE;
     for (size_t i = 0; i < KEYS; i++)
         if ((recipe->given >> i & 1u) && !applies(recipe, &keys[i]))
             return ft_fail(error, FT_USAGE, "recipe: %s has no meaning with method %s; leave it out", keys[i].name,
@@ -347,20 +498,46 @@ enum ft_status ft_recipe_resolve(struct ft_recipe *recipe, struct ft_error *erro
 
 /* --- writing --------------------------------------------------------------------------------------------- */
 
+static void describe_list(const struct ft_recipe_words *words, struct ft_json *json, struct cJSON *object, const char *name) {
+    if (words->count == 1 && ft_recipe_is_expression(words->item[0])) {
+        ft_json_set_string(json, object, name, words->item[0]);
+        return;
+    }
+    struct cJSON *list = ft_json_set_array(json, object, name);
+    for (size_t i = 0; i < words->count; i++) ft_json_set_string(json, list, NULL, words->item[i]);
+}
+
+/* A resolved recipe's patterns have the right form. */
+static void describe_pattern(const struct key *key, const struct ft_recipe_words *words, struct ft_json *json,
+                             struct cJSON *object, const char *name) {
+    struct cJSON *map = ft_json_set_object(json, object, name);
+    for (size_t i = 0; i < words->count; i++) {
+        struct ft_lora_pattern pattern;
+        char room[FT_RECIPE_KEY_MAX];
+        if (split_pattern(key, words->item[i], room, &pattern, NULL)) continue;
+        if (pattern.value == floor(pattern.value)) ft_json_set_u64(json, map, room, (uint64_t)pattern.value);
+        else ft_json_set_double(json, map, room, pattern.value);
+    }
+}
+
 static void describe_key(const struct ft_recipe *recipe, const struct key *key, struct ft_json *json,
                          struct cJSON *object, const char *name) {
     const void *at = member_of(recipe, key);
-    struct cJSON *list;
     switch (key->type) {
     case CHOICE: ft_json_set_string(json, object, name, key->choices[*(const unsigned *)at]); break;
     case BOOL: ft_json_set_bool(json, object, name, *(const bool *)at); break;
     case COUNT: ft_json_set_u64(json, object, name, *(const uint64_t *)at); break;
     case NUMBER: ft_json_set_double(json, object, name, *(const double *)at); break;
-    case LIST:
-        list = ft_json_set_array(json, object, name);
-        for (size_t i = 0; i < recipe->lora_targets; i++) ft_json_set_string(json, list, NULL, recipe->lora_target[i]);
-        break;
+    case LIST: describe_list(at, json, object, name); break;
+    case PATTERN: describe_pattern(key, at, json, object, name); break;
     }
+}
+
+static bool has_default(const struct ft_recipe *recipe, const struct key *key) {
+    const void *at = member_of(recipe, key);
+    if (key->type == LIST || key->type == PATTERN) return ((const struct ft_recipe_words *)at)->count == 0;
+    if (key->type == BOOL) return *(const bool *)at == (key->lora_default != 0);
+    return key->type == CHOICE && *(const unsigned *)at == (unsigned)key->lora_default;
 }
 
 void ft_recipe_describe(const struct ft_recipe *recipe, struct ft_json *json, struct cJSON *object) {
@@ -369,6 +546,7 @@ void ft_recipe_describe(const struct ft_recipe *recipe, struct ft_json *json, st
     for (size_t i = 0; i < KEYS; i++) {
         const struct key *key = &keys[i];
         if (!applies(recipe, key)) continue;
+        if (key->applies == LORA_GIVEN && has_default(recipe, key)) continue;
         if (strcmp(key->name, recipe->steps ? "epochs" : "steps") == 0) continue;
         const char *dot = strchr(key->name, '.');
         struct cJSON *parent = !dot ? object : key->name[0] == 'l' ? lora : save;

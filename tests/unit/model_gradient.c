@@ -431,8 +431,8 @@ int main(void) {
     struct ft_batch batch = {.documents = DOCUMENTS, .start = start, .ids = ids, .weights = weight};
     struct ft_lora_spec all = {.rank = 3, .alpha = 5, .seed = 3};
     static const char *const one[] = {"o_proj"}, *const head[] = {"lm_head", "q_proj"};
-    struct ft_lora_spec some = {.rank = 2, .alpha = 4, .targets = one, .target_count = 1};
-    struct ft_lora_spec top = {.rank = 2, .alpha = 4, .targets = head, .target_count = 2};
+    struct ft_lora_spec some = {.rank = 2, .alpha = 4, .targets = {one, 1}};
+    struct ft_lora_spec top = {.rank = 2, .alpha = 4, .targets = {head, 2}};
     struct ft_exec *exec;
     struct ft_error error;
     if (!ok(!ft_exec_new(&exec, 1, &error), "kernels")) return tap_done();

@@ -128,8 +128,7 @@ static struct ft_model *open_model(const char *name, int method) {
     static const char *const qv[] = {"q_proj", "v_proj"};
     struct ft_lora_spec spec = {.rank = 3, .alpha = 5, .seed = 3};
     if (strcmp(name, "llama-tied") == 0) {
-        spec.targets = qv;
-        spec.target_count = 2;
+        spec.targets = (struct ft_lora_names){qv, 2};
     }
     snprintf(path, sizeof path, "%.*stests/oracle/fixtures/%s", slash ? (int)(slash - __FILE__) : 0, __FILE__, name);
     if (ft_model_open(&model, path, &error)) return NULL;

@@ -43,8 +43,8 @@ static void test_recipe_defaults(void) {
     struct ft_error error = {0};
     struct ft_recipe lora, full;
     ok(resolve_words(&lora, (const char *const[]){NULL}, &error) && lora.method == FT_METHOD_LORA && lora.lora_rank == 16 &&
-           lora.lora_alpha == 32 && lora.weight_decay == 0 && lora.lora_targets == 1 &&
-           strcmp(lora.lora_target[0], "all-linear") == 0,
+           lora.lora_alpha == 32 && lora.weight_decay == 0 && lora.lora_targets.count == 1 &&
+           strcmp(lora.lora_targets.item[0], "all-linear") == 0,
        "an empty recipe is LoRA, rank 16, alpha 32, on all linear maps");
     ok(resolve_words(&full, (const char *const[]){"method=full", NULL}, &error) && full.lr * 10 == lora.lr,
        "LoRA's default learning rate is ten times that of full fine-tuning");
@@ -86,7 +86,7 @@ static void test_recipe_files(void) {
     ft_recipe_init(&a);
     bool good = !ft_recipe_read(&a, in_folder("r.json"), &error) && !ft_recipe_set(&a, "steps=7", &error) &&
                 !ft_recipe_resolve(&a, &error);
-    ok(good && a.lora_rank == 8 && a.lora_targets == 2 && strcmp(a.lora_target[0], "q_proj") == 0 && a.steps == 7 &&
+    ok(good && a.lora_rank == 8 && a.lora_targets.count == 2 && strcmp(a.lora_targets.item[0], "q_proj") == 0 && a.steps == 7 &&
            a.epochs == 0, "a file and words make one recipe, targets sorted and distinct");
     char path[300];
     snprintf(path, sizeof path, "%s", in_folder("resolved.json"));
