@@ -110,15 +110,16 @@ static void linear_of(const struct reference *r, const char *prefix, const char 
     const double *w = weights(r, "%s%s.weight", prefix, module), *b = weights(r, "%s%s.bias", prefix, module);
     const double *A = weights(r, "base_model.model.%s%s.lora_A.weight", prefix, module);
     const double *B = weights(r, "base_model.model.%s%s.lora_B.weight", prefix, module);
+    const double *m = weights(r, "base_model.model.%s.lora_magnitude_vector", module), *n = weights(r, "norm %s", module);
     for (size_t o = 0; o < out; o++) {
-        double sum = b ? b[o] : 0;
+        double sum = 0;
         for (size_t i = 0; i < in; i++) sum += x[i] * w[in_out ? i * out + o : o * in + i];
         for (size_t k = 0; A && k < r->rank; k++) {
             double u = 0;
             for (size_t i = 0; i < in; i++) u += x[i] * A[k * in + i];
             sum += r->scale * u * B[o * r->rank + k];
         }
-        y[o] = sum;
+        y[o] = (m ? sum * m[o] / n[o] : sum) + (b ? b[o] : 0);
     }
 }
 
@@ -327,6 +328,32 @@ static void copy_parameters(struct reference *r, struct ft_parameter *const *par
     }
 }
 
+/* DoRA's norms, which no gradient goes through: as they are now. */
+static void fix_norms(struct reference *r, const struct ft_model *model) {
+    size_t count;
+    const struct ft_module *modules = ft_model_modules((struct ft_model *)model, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct ft_module *module = &modules[i];
+        if (!module->magnitude) continue;
+        const double *w = weights(r, "%s.weight", module->name);
+        const double *A = weights(r, "base_model.model.%s.lora_A.weight", module->name);
+        const double *B = weights(r, "base_model.model.%s.lora_B.weight", module->name);
+        double *norm = calloc(module->out, sizeof *norm);
+        for (size_t o = 0; o < module->out; o++) {
+            for (size_t j = 0; j < module->in; j++) {
+                double v = w[module->in_out ? j * module->out + o : o * module->in + j];
+                for (size_t k = 0; k < r->rank; k++) v += r->scale * B[o * r->rank + k] * A[k * module->in + j];
+                norm[o] += v * v;
+            }
+            norm[o] = sqrt(norm[o]);
+        }
+        char *name = malloc(strlen(module->name) + sizeof "norm ");
+        r->names[r->count] = strcat(strcpy(name, "norm "), module->name);
+        r->elements[r->count] = module->out;
+        r->values[r->count++] = norm;
+    }
+}
+
 static struct reference make_reference(const struct ft_model *model, const struct ft_lora_spec *spec) {
     struct reference r = {.config = ft_model_config(model)};
     for (size_t i = 0; i < sizeof families / sizeof *families; i++)
@@ -337,6 +364,7 @@ static struct reference make_reference(const struct ft_model *model, const struc
     parameters = ft_lora_parameters(model, &count);
     copy_parameters(&r, parameters, count);
     if (spec) r.rank = spec->rank, r.scale = spec->alpha / (double)spec->rank;
+    fix_norms(&r, model);
     return r;
 }
 
@@ -399,7 +427,10 @@ static void compare(const char *name, struct ft_exec *exec, struct ft_model *mod
     }
     ok(count > 0 && bad == 0, "%s: gradients of all %zu parameters are the finite differences (%.1g)", name,
        count, worst);
-    for (size_t i = 0; i < r.count; i++) free(r.values[i]);
+    for (size_t i = 0; i < r.count; i++) {
+        if (strncmp(r.names[i], "norm ", 5) == 0) free((char *)r.names[i]);
+        free(r.values[i]);
+    }
     ft_session_free(session);
 }
 
@@ -436,6 +467,10 @@ int main(void) {
     struct ft_exec *exec;
     struct ft_error error;
     if (!ok(!ft_exec_new(&exec, 1, &error), "kernels")) return tap_done();
+    struct ft_lora_spec dora = {.rank = 3, .alpha = 5, .seed = 3, .dora = true};
+    run("llama", exec, &dora, &batch);
+    run("llama-bias", exec, &dora, &batch);
+    run("gpt2", exec, &dora, &batch);
     run("llama", exec, NULL, &batch);
     run("llama-tied", exec, NULL, &batch);
     run("llama-bias", exec, NULL, &batch);
