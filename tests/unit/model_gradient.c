@@ -110,7 +110,8 @@ static void linear_of(const struct reference *r, const char *prefix, const char 
     const double *w = weights(r, "%s%s.weight", prefix, module), *b = weights(r, "%s%s.bias", prefix, module);
     const double *A = weights(r, "base_model.model.%s%s.lora_A.weight", prefix, module);
     const double *B = weights(r, "base_model.model.%s%s.lora_B.weight", prefix, module);
-    const double *m = weights(r, "base_model.model.%s.lora_magnitude_vector", module), *n = weights(r, "norm %s", module);
+    const double *m = weights(r, "base_model.model.%s%s.lora_magnitude_vector", prefix, module);
+    const double *n = weights(r, "norm %s%s", prefix, module);
     for (size_t o = 0; o < out; o++) {
         double sum = 0;
         for (size_t i = 0; i < in; i++) sum += x[i] * w[in_out ? i * out + o : o * in + i];
@@ -348,7 +349,7 @@ static void fix_norms(struct reference *r, const struct ft_model *model) {
             norm[o] = sqrt(norm[o]);
         }
         char *name = malloc(strlen(module->name) + sizeof "norm ");
-        r->names[r->count] = strcat(strcpy(name, "norm "), module->name);
+        r->names_of[r->count] = strcat(strcpy(name, "norm "), module->name);
         r->elements[r->count] = module->out;
         r->values[r->count++] = norm;
     }
@@ -428,7 +429,7 @@ static void compare(const char *name, struct ft_exec *exec, struct ft_model *mod
     ok(count > 0 && bad == 0, "%s: gradients of all %zu parameters are the finite differences (%.1g)", name,
        count, worst);
     for (size_t i = 0; i < r.count; i++) {
-        if (strncmp(r.names[i], "norm ", 5) == 0) free((char *)r.names[i]);
+        if (strncmp(r.names_of[i], "norm ", 5) == 0) free((char *)r.names_of[i]);
         free(r.values[i]);
     }
     ft_session_free(session);

@@ -76,6 +76,40 @@ static void test_recipe_refusals(void) {
     refuses((const char *const[]){"method=full", "lora.rank=8", NULL}, "no meaning", "LoRA keys need LoRA");
     refuses((const char *const[]){"method=lora", "init=random", NULL}, "LoRA adapts", "LoRA needs a trained model");
     refuses((const char *const[]){"lora.targets=a,,b", NULL}, "empty name", "an empty target is refused");
+    refuses((const char *const[]){"lora.save_modules=.*norm", NULL}, "must stand alone", "no expression in lora.save_modules");
+    refuses((const char *const[]){"lora.layers=1,x", NULL}, "lora.layers", "a layer is a number");
+    refuses((const char *const[]){"lora.rank_pattern=q_proj", NULL}, "name=value", "a pattern has a value");
+    refuses((const char *const[]){"lora.rank_pattern=q_proj=0", NULL}, "outside", "a pattern's rank has bounds");
+    refuses((const char *const[]){"lora.bias=both", NULL}, "none, all, lora_only", "biases to choose from");
+}
+
+/* Every key of the adapter, in JSON and in words, and back. */
+static void test_recipe_adapter(void) {
+    struct ft_error error = {0};
+    struct ft_recipe a, b;
+    static struct ft_recipe_lora lora;
+    char da[FT_SHA256_HEX], db[FT_SHA256_HEX];
+    write_text(in_folder("r.json"), "{\"lora\": {\"dora\": true, \"bias\": \"all\", \"layers\": [3, 1], \"save_modules\": [\"norm\"], "
+                                    "\"rank_pattern\": {\"q_proj\": 4}, \"alpha_pattern\": {\"v_.*\": 2.5}}}");
+    ft_recipe_init(&a);
+    bool good = !ft_recipe_read(&a, in_folder("r.json"), &error) &&
+                !ft_recipe_set(&a, "lora.targets=.*\\.[0-9]{1,2}\\.mlp.*", &error) &&
+                !ft_recipe_set(&a, "lora.exclude=down_proj,up_proj", &error) && !ft_recipe_resolve(&a, &error) &&
+                !ft_recipe_lora(&lora, &a, &error);
+    const struct ft_lora_spec *spec = &lora.spec;
+    ok(good && spec->dora && spec->bias == FT_LORA_BIAS_ALL && spec->layer_count == 2 && spec->saved.count == 1 &&
+           strcmp(spec->target_expression, ".*\\.[0-9]{1,2}\\.mlp.*") == 0 && spec->excluded.count == 2 &&
+           strcmp(spec->ranks.item[0].key, "q_proj") == 0 && spec->ranks.item[0].value == 4 &&
+           spec->alphas.item[0].value == 2.5,
+       "a recipe asks for an adapter: an expression, patterns, layers, biases %s", error.message);
+    char path[300];
+    snprintf(path, sizeof path, "%s", in_folder("resolved.json"));
+    ft_recipe_init(&b);
+    good = !ft_recipe_save(&a, path, &error) && !ft_recipe_read(&b, path, &error) && !ft_recipe_resolve(&b, &error) &&
+           !ft_recipe_digest(&a, da, &error) && !ft_recipe_digest(&b, db, &error);
+    ok(good && strcmp(da, db) == 0, "it is read back as it was %s", good ? "" : error.message);
+    ft_recipe_release(&a);
+    ft_recipe_release(&b);
 }
 
 static void test_recipe_files(void) {
@@ -255,6 +289,7 @@ int main(void) {
     test_recipe_defaults();
     test_recipe_refusals();
     test_recipe_files();
+    test_recipe_adapter();
     test_schedule();
     test_batches();
     test_micro();
