@@ -31,10 +31,10 @@ ok "patience ends a run early" sh -c "$train -m llama-base -t train.ftok -v vali
 ok "the plan is JSON" sh -c "$train $long --plan --json | grep -q '\"total\"'"
 mkdir huge && cp llama/tokenizer.json huge/ &&
     sed 's/"hidden_size": 40, "intermediate_size": 72/"hidden_size": 40000, "intermediate_size": 720000/' llama/config.json >huge/config.json
-limit=2000000 # KiB of memory; sanitizers cannot run so
-(ulimit -v $limit; $train --version) >/dev/null 2>&1 || limit=unlimited
-(ulimit -v $limit; $train -m huge --init random -t train.ftok -s method=full --plan) >plan.out 2>&1
-ok "the plan of random weights takes no memory for them" grep -q total plan.out
+if (ulimit -v 2000000 && $train --version) >/dev/null 2>&1; then # KiB of memory; sanitizers cannot run so
+    (ulimit -v 2000000; $train -m huge --init random -t train.ftok -s method=full --plan) >plan.out 2>&1
+    ok "the plan of random weights takes no memory for them" grep -q total plan.out
+fi
 ok "a split's directory gives both streams" sh -c "mkdir split && cp train.ftok valid.ftok split/ &&
     $train -m llama --init random -t split -s steps=2 -o of-split && grep -q eval_loss of-split/metrics.jsonl"
 
