@@ -262,6 +262,9 @@ oracle: all $(ORACLE)/ready ## fixtures from PyTorch, transformers, PEFT and tok
 	$(ORACLE)/bin/python tests/oracle/architecture.py --root $(ORACLE)/large
 	$(B)/tests/unit/model_oracle $(ORACLE)/large $$(ls $(ORACLE)/large)
 	$(ORACLE)/bin/python tests/oracle/architecture.py --check $(ORACLE)/large
+	$(ORACLE)/bin/python tests/oracle/adapter.py && $(ORACLE)/bin/python tests/oracle/adapter.py --root $(ORACLE)/adapters
+	$(B)/tests/unit/model_oracle $(ORACLE)/adapters $$(ls $(ORACLE)/adapters)
+	$(ORACLE)/bin/python tests/oracle/adapter.py --check $(ORACLE)/adapters
 	$(ORACLE)/bin/python tests/oracle/gguf_blocks.py --check && $(ORACLE)/bin/python tests/oracle/gguf_peers.py --bin $(B)/bin
 	$(ORACLE)/bin/python tests/oracle/tokenizer_random.py
 	$(if $(SHARED),$(ORACLE)/bin/python tests/oracle/tokenizer.py --data $(SHARED)/data \
