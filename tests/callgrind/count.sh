@@ -14,6 +14,7 @@ skip() { echo "instruction counts: skipped: $1"; exit 0; }
 command -v valgrind >/dev/null || skip "valgrind is missing (apt-get install valgrind)"
 export FT_CPU=avx2 LC_ALL=C
 valgrind -q --tool=none "$bin/ft-train" --version >/dev/null 2>&1 || skip "valgrind does not run AVX2 here"
+[ "${1:-}" = --record ] || [ -s "$here/counts.txt" ] || skip "nothing is recorded yet (make record-instructions)"
 recorded_by=$(sed -n 's/^# compiler: //p' "$here/counts.txt" 2>/dev/null)
 compiler=$(readelf -p .comment "$bin/ft-train" | sed -n 's/.*\(GCC: .*\)/\1/p' | tail -n 1)
 [ "${1:-}" = --record ] || [ "$compiler" = "$recorded_by" ] || skip "recorded with $recorded_by, built with $compiler"
