@@ -17,6 +17,7 @@ const char *ft_status_text(enum ft_status status) {
     return i < sizeof text / sizeof *text ? text[i] : "unknown status";
 }
 
+__attribute__((format(printf, 3, 0)))
 static void fill(struct ft_error *error, enum ft_status status, const char *format, va_list args) {
     error->status = status;
     (void)vsnprintf(error->message, sizeof error->message, format, args);

@@ -79,7 +79,7 @@ cat >input/start/config.json <<'END'
  "rope_theta": 10000.0, "tie_word_embeddings": true, "bos_token_id": 1, "eos_token_id": 2}
 END
 head -n 2 input/data.jsonl >input/prompts.jsonl
-(cd input && "$FT_BIN/ft-tokenize" -m start -o test.ftok prompts.jsonl &&
+(cd input && "$FT_BIN/ft-tokenize" -m start -o test.ftok prompts.jsonl 2>/dev/null &&
     "$FT_BIN/ft-train" -q --threads 1 -m start --init random -t test.ftok -s steps=1 -s save.state=false -o base &&
     "$FT_BIN/ft-train" -q --threads 1 -m base -t test.ftok -s steps=1 -s lora.rank=2 -s save.state=false -o tuned) || exit 1
 
