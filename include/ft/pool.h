@@ -15,7 +15,9 @@ struct ft_pool;
 #define FT_POOL_MAX 256u
 
 /* Starts threads-1 workers (the caller is worker 0); threads 0 means the processors this process may use.
- * Every thread has the floating-point environment of ft_fpenv_set. Free with ft_pool_free. */
+ * Every thread has the floating-point environment of ft_fpenv_set. Workers of a pool as large as the set of processors
+ * are bound to one each; the caller's own set is as before. FT_USAGE: too many threads; FT_NOMEM: no memory, or no
+ * thread. *pool is the caller's: free it with ft_pool_free. */
 enum ft_status ft_pool_new(struct ft_pool **pool, unsigned threads, struct ft_error *error);
 
 unsigned ft_pool_threads(const struct ft_pool *pool);

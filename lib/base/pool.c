@@ -27,8 +27,6 @@ struct worker {
 struct ft_pool {
     unsigned threads, started;
     struct worker *workers; /* threads-1 of them, indexes 1.. */
-    cpu_set_t before;       /* the caller's processors, when it was bound to one */
-    bool bound;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     atomic_bool stop;
@@ -94,20 +92,25 @@ static unsigned usable_processors(void) {
     return n < 1 ? 1u : n > (int)FT_POOL_MAX ? FT_POOL_MAX : (unsigned)n;
 }
 
-/* Binds thread i of a pool that fills its processors to the i-th of them: schedulers are slow to part two busy threads
- * that woke up on one processor. Best effort; the caller's old set comes back with ft_pool_free. */
-static void bind_threads(struct ft_pool *pool) {
+static void bind_to(pthread_t thread, unsigned cpu) {
     cpu_set_t one;
-    if (pool->threads < 2 || sched_getaffinity(0, sizeof pool->before, &pool->before) != 0) return;
-    if (CPU_COUNT(&pool->before) != (int)pool->threads) return;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    (void)pthread_setaffinity_np(thread, sizeof one, &one);
+}
+
+/* Binds worker i of a pool that fills its processors to the i-th of them: schedulers are slow to part two busy threads
+ * that woke up on one. The caller is moved to the first and set free again, so that threads and pools that it makes
+ * later have all processors. Best effort. */
+static void bind_workers(struct ft_pool *pool) {
+    cpu_set_t all;
+    if (pool->threads < 2 || sched_getaffinity(0, sizeof all, &all) != 0) return;
+    if (CPU_COUNT(&all) != (int)pool->threads) return;
     for (unsigned i = 0, cpu = 0; i < pool->threads; i++, cpu++) {
-        while (!CPU_ISSET(cpu, &pool->before)) cpu++;
-        CPU_ZERO(&one);
-        CPU_SET(cpu, &one);
-        pthread_t thread = i == 0 ? pthread_self() : pool->workers[i - 1].thread;
-        (void)pthread_setaffinity_np(thread, sizeof one, &one);
+        while (!CPU_ISSET(cpu, &all)) cpu++;
+        bind_to(i == 0 ? pthread_self() : pool->workers[i - 1].thread, cpu);
     }
-    pool->bound = true;
+    (void)pthread_setaffinity_np(pthread_self(), sizeof all, &all);
 }
 
 static void publish(struct ft_pool *pool) {
@@ -141,7 +144,7 @@ enum ft_status ft_pool_new(struct ft_pool **out, unsigned threads, struct ft_err
         }
         pool->started++;
     }
-    bind_threads(pool);
+    bind_workers(pool);
     *out = pool;
     return FT_OK;
 }
@@ -174,7 +177,6 @@ void ft_pool_free(struct ft_pool *pool) {
         publish(pool);
         for (unsigned i = 0; i < pool->started; i++) pthread_join(pool->workers[i].thread, NULL);
     }
-    if (pool->bound) (void)pthread_setaffinity_np(pthread_self(), sizeof pool->before, &pool->before);
     pthread_cond_destroy(&pool->wake);
     pthread_mutex_destroy(&pool->mutex);
     free(pool->workers);

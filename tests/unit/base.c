@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The base layer: checked sizes, buffers, options, pool, dtype conversions. */
+#define _GNU_SOURCE /* sched_getaffinity */
 #include "../tap/tap.h"
 
 #include "ft/cpu.h"
@@ -9,6 +10,7 @@
 #include "ft/pool.h"
 
 #include <math.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -53,6 +55,20 @@ static void test_pool(void) {
     struct ft_error error;
     struct ft_pool *pool = NULL;
     ok(ft_pool_new(&pool, 100000, &error) == FT_USAGE && !pool, "too many threads are refused");
+}
+
+/* A pool that fills the processors binds its workers; threads that the caller makes later must not inherit that. */
+static void test_pool_binding(void) {
+    cpu_set_t before, during, after;
+    struct ft_pool *pool;
+    bool read = sched_getaffinity(0, sizeof before, &before) == 0;
+    if (!ok(read && ft_pool_new(&pool, 0, NULL) == FT_OK, "a pool of all processors starts")) return;
+    ok(ft_pool_threads(pool) == (unsigned)CPU_COUNT(&before) || CPU_COUNT(&before) > (int)FT_POOL_MAX,
+       "it has a thread for each processor");
+    read = sched_getaffinity(0, sizeof during, &during) == 0;
+    ft_pool_free(pool);
+    read = sched_getaffinity(0, sizeof after, &after) == 0 && read;
+    ok(read && CPU_EQUAL(&before, &during) && CPU_EQUAL(&before, &after), "the caller keeps its processors");
 }
 
 static void test_dtype(void) {
@@ -116,6 +132,7 @@ int main(void) {
     test_buffer();
     test_arena();
     test_pool();
+    test_pool_binding();
     test_dtype();
     test_options();
     return tap_done();
