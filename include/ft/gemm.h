@@ -7,7 +7,8 @@
  *     c[i][j]    = c * scale;  c[i][j] = c + bias[j];  c[i][j] = c + add[i][j]
  *
  * start is +0, or the present c[i][j] with `accumulate`. Exactly K terms enter a chain: no padding term, so
- * signed zeros, infinities and NaNs come out as in the scalar loop. M, N or K may be 0.
+ * signed zeros, infinities and NaNs come out as in the scalar loop. M, N or K may be 0. A chain may go on over a
+ * second pair of operands (`more`), as a linear map's does over its adapter: c is then written once.
  */
 #ifndef FT_GEMM_H
 #define FT_GEMM_H
@@ -37,17 +38,26 @@ size_t ft_packed_size(const struct ft_exec *exec, size_t k, size_t n, enum ft_dt
 /* Packs b(k,j) into packed->data (already set by the caller, with k, n, dtype). BF16 needs a BF16 source. */
 void ft_pack(struct ft_exec *exec, struct ft_packed *packed, const struct ft_operand *b);
 
+/* Terms k + 0, k + 1, ... of a product's chains. */
+struct ft_terms {
+    size_t k; /* 0: none */
+    struct ft_operand a, b; /* m x k, k x n */
+};
+
 struct ft_product {
     size_t m, n, k;
     struct ft_operand a;            /* m x k */
     struct ft_operand b;            /* k x n; ignored when packed is set */
     const struct ft_packed *packed; /* or NULL */
+    bool packed_transposed;         /* b(k,j) is element (j,k) of what was packed: one packing for W and W^T */
+    struct ft_terms more;
     float *c;                       /* m x n, row-major, must not overlap a, b, bias */
     size_t ldc;                     /* elements from one row of c to the next */
     bool accumulate;
     float scale;      /* 0 or 1: none */
     const float *bias; /* [n] or NULL */
-    const float *add;  /* m x n with row stride ld_add, or NULL; may be c itself (then the old c is added last) */
+    const float *add;  /* m x n with row stride ld_add, or NULL; may be c itself (the old c is added last), not with
+                          `more` */
     size_t ld_add;
 };
 

@@ -11,6 +11,7 @@
 #include "exec_internal.h"
 #include "gemv.h"
 
+#include <assert.h>
 #include <sched.h>
 #include <stdatomic.h>
 
@@ -164,9 +165,10 @@ static void run_tile(const struct job *job, ft_tile_fn *run, struct ft_tile *t, 
 
 /* --- one block of C -------------------------------------------------------------------------------------- */
 
-/* Rows [i0, i1) x columns [j0, j1), terms [k0, k1). */
+/* Rows [i0, i1) x columns [j0, j1), terms [k0, k1), or all terms of the product's `more`. */
 struct block {
     size_t i0, i1, j0, j1, k0, k1;
+    bool more;
 };
 
 static size_t padded_rows(const struct job *job, const struct block *b) { return round_up(b->i1 - b->i0, job->mr); }
@@ -186,7 +188,12 @@ static void pack_a(const struct job *job, const struct block *b, float *out) {
 
 /* A's part of the tile whose first row is i. */
 static void place_a(const struct job *job, const struct block *b, size_t i, const float *packed, struct ft_tile *t) {
-    if (job->pack_a) {
+    if (b->more) {
+        const struct ft_operand *a = &job->p.more.a;
+        t->a = (const float *)a->data + i * a->row_stride;
+        t->a_row = a->row_stride;
+        t->a_step = a->col_stride;
+    } else if (job->pack_a) {
         t->a = packed + (b->k0 - job->k0) * padded_rows(job, b) + (i - b->i0) * (b->k1 - b->k0);
         t->a_row = 1;
         t->a_step = job->mr;
@@ -206,6 +213,27 @@ static const void *panel_of_b(const struct job *job, const struct block *b, size
     return job->exec->shared + (j - job->n0) * (job->k1 - job->k0) + (b->k0 - job->k0) * job->nr;
 }
 
+/* The panel at column j of a B whose transpose was packed: each nr x nr block of it lies in one piece there. */
+static void turn_panel(const struct job *job, const struct block *b, size_t j, float *out) {
+    const struct ft_packed *packed = job->p.packed;
+    size_t nr = job->nr, size = ft_dtype_size(packed->dtype), columns = least(nr, job->p.n - j);
+    for (size_t k = b->k0, end; k < b->k1; k = end) {
+        end = least((k / nr + 1) * nr, b->k1);
+        const unsigned char *in = (const unsigned char *)packed->data + (k / nr * packed->k * nr + j * nr + k % nr) * size;
+        job->isa->pack(out + (k - b->k0) * nr, nr, columns, end - k, in, packed->dtype, nr, 1);
+    }
+}
+
+/* B's part of the tiles of the panel at column j of `more`. */
+static ft_tile_fn *const *place_more(const struct job *job, size_t j, float *scratch, struct ft_tile *t) {
+    const struct ft_operand *b = &job->p.more.b;
+    job->isa->pack(scratch, job->nr, least(job->nr, job->p.n - j), job->p.more.k, operand_pointer(b, 0, j), b->dtype,
+                   b->col_stride, b->row_stride);
+    t->b = scratch;
+    t->b_step = job->nr;
+    return job->isa->strided;
+}
+
 /* B's part of the tiles of the panel at column j; returns the kernels for them. scratch: for a panel in BF16,
  * widened once when more than one tile will read it, and for the last columns of a B in place. */
 static ft_tile_fn *const *place_b(const struct job *job, const struct block *b, size_t j, float *scratch,
@@ -213,8 +241,14 @@ static ft_tile_fn *const *place_b(const struct job *job, const struct block *b, 
     const struct ft_packed *packed = job->p.packed;
     const struct ft_operand *lying = &job->p.b;
     size_t terms = b->k1 - b->k0;
-    t->b = panel_of_b(job, b, j);
+    if (b->more) return place_more(job, j, scratch, t);
     t->b_step = job->nr;
+    if (job->p.packed_transposed) {
+        turn_panel(job, b, j, scratch);
+        t->b = scratch;
+        return job->tiles;
+    }
+    t->b = panel_of_b(job, b, j);
     t->b_panel = job->nr * (packed ? packed->k : job->k1 - job->k0);
     if (packed && packed->dtype == FT_BF16) {
         if (b->i1 - b->i0 <= job->isa->bf16_rows) return job->isa->strided_bf16;
@@ -230,22 +264,37 @@ static ft_tile_fn *const *place_b(const struct job *job, const struct block *b, 
     return job->tiles;
 }
 
-/* Where the next panel is in memory, a line at a time: each tile fetches its share into L2. */
+/* Where the next panel is in memory, a line at a time, `run` lines `step` apart and then as many a `jump` further:
+ * each tile fetches its share into L2. */
 struct ahead {
     const char *line;
-    size_t step, each;
+    size_t step, run, jump, each, at;
 };
 
 static struct ahead look_ahead(const struct job *job, const struct block *b, size_t j) {
-    size_t terms = b->k1 - b->k0, tiles = ceil_div(b->i1 - b->i0, job->mr);
-    const char *line = panel_of_b(job, b, j + job->nr < b->j1 ? j + job->nr : j);
-    if (job->b_in_place) return (struct ahead){line, job->p.b.row_stride * sizeof(float), ceil_div(terms, tiles)};
-    size_t bytes = job->p.packed ? ft_dtype_size(job->p.packed->dtype) : sizeof(float);
-    return (struct ahead){line, FT_ALIGN, ceil_div(terms * job->nr * bytes, tiles * FT_ALIGN)};
+    const struct ft_packed *packed = job->p.packed;
+    size_t terms = b->k1 - b->k0, tiles = ceil_div(b->i1 - b->i0, job->mr), nr = job->nr;
+    size_t next = j + nr < b->j1 ? j + nr : j, size = packed ? ft_dtype_size(packed->dtype) : sizeof(float);
+    if (b->more) return (struct ahead){.run = 1};
+    if (packed && job->p.packed_transposed) {
+        size_t run = ceil_div(nr * nr * size, FT_ALIGN);
+        return (struct ahead){.line = (const char *)packed->data + (b->k0 / nr * packed->k * nr + next * nr) * size,
+                              .step = FT_ALIGN, .run = run, .jump = packed->k * nr * size - (run - 1) * FT_ALIGN,
+                              .each = ceil_div(ceil_div(terms, nr) * run, tiles)};
+    }
+    struct ahead ahead = {.line = panel_of_b(job, b, next), .step = FT_ALIGN, .run = SIZE_MAX};
+    if (job->b_in_place) ahead.step = job->p.b.row_stride * sizeof(float), ahead.each = ceil_div(terms, tiles);
+    else ahead.each = ceil_div(terms * nr * size, tiles * FT_ALIGN);
+    return ahead;
 }
 
 static void fetch(struct ahead *ahead) {
-    for (size_t n = 0; n < ahead->each; n++, ahead->line += ahead->step) __builtin_prefetch(ahead->line, 0, 2);
+    for (size_t n = 0; n < ahead->each; n++) {
+        __builtin_prefetch(ahead->line, 0, 2);
+        bool more = ++ahead->at < ahead->run;
+        ahead->line += more ? ahead->step : ahead->jump;
+        if (!more) ahead->at = 0;
+    }
 }
 
 /* Up to FT_WIDE_ROWS rows of C: several panels a tile, so that enough chains are in flight. Returns the first
@@ -253,7 +302,7 @@ static void fetch(struct ahead *ahead) {
 static size_t run_wide(const struct job *job, const struct block *b, const float *packed_a, struct ft_tile *t,
                        struct place *at, float *strip, float *aside) {
     size_t rows = b->i1 - b->i0, j = b->j0;
-    if (job->tiles == job->isa->narrow || rows > FT_WIDE_ROWS) return j;
+    if (job->tiles == job->isa->narrow || rows > FT_WIDE_ROWS || b->more || job->p.packed_transposed) return j;
     bool narrow_b = job->p.packed && job->p.packed->dtype == FT_BF16;
     ft_tile_fn *run = narrow_b ? job->isa->wide_bf16[rows] : job->isa->wide[rows];
     size_t width = job->isa->wide_panels[rows] * job->nr;
@@ -270,12 +319,18 @@ static size_t run_wide(const struct job *job, const struct block *b, const float
     return j;
 }
 
+static struct place rests(const struct job *job, const struct block *b) {
+    bool last = b->k1 == job->p.k;
+    if (b->more) return (struct place){.from = IN_STRIP, .to = IN_C};
+    return (struct place){.from = b->k0 == 0 ? IN_C : b->k0 == job->k0 ? IN_PARTIAL : IN_STRIP,
+                          .to = last && !job->p.more.k ? IN_C : b->k1 == job->k1 && !last ? IN_PARTIAL : IN_STRIP};
+}
+
 static void run_block(const struct job *job, const struct block *b, unsigned worker) {
     const float *packed_a = a_scratch(job, worker);
     float *aside = tile_scratch(job, worker);
-    struct ft_tile t = {.k = b->k1 - b->k0};
-    struct place at = {.from = b->k0 == 0 ? IN_C : b->k0 == job->k0 ? IN_PARTIAL : IN_STRIP,
-                       .to = b->k1 == job->p.k ? IN_C : b->k1 == job->k1 ? IN_PARTIAL : IN_STRIP};
+    struct ft_tile t = {.k = b->more ? job->p.more.k : b->k1 - b->k0};
+    struct place at = rests(job, b);
     float *strip = strip_scratch(job, worker);
     for (size_t j = run_wide(job, b, packed_a, &t, &at, strip, aside); j < b->j1; j += job->nr) {
         ft_tile_fn *const *tiles = place_b(job, b, j, b_scratch(job, worker), &t);
@@ -340,6 +395,9 @@ static void run_task(struct job *job, size_t i0, size_t i1, size_t j0, size_t j1
             run_block(job, &b, worker);
             b.k0 = b.k1;
         } while (b.k0 < job->k1);
+        b.more = job->p.more.k && job->k1 == job->p.k;
+        if (b.more) run_block(job, &b, worker);
+        b.more = false;
     }
 }
 
@@ -422,8 +480,10 @@ static void choose_tiles(struct job *job) {
     job->tiles = narrow ? isa->narrow : job->pack_a ? isa->packed : isa->strided;
     size_t kc = isa->kc;
     if (!job->pack_a && !p->packed && !job->b_in_place) kc = NARROW_KC;
-    else if (!job->pack_a && p->packed && p->m <= isa->bf16_rows) kc = p->k; /* nothing goes through scratch */
+    else if (!job->pack_a && p->packed && !p->packed_transposed && p->m <= isa->bf16_rows)
+        kc = p->k; /* nothing goes through scratch */
     job->kc = p->k ? ceil_div(p->k, ceil_div(p->k, kc)) : 1;
+    if (p->packed_transposed && round_up(job->kc, job->nr) <= kc) job->kc = round_up(job->kc, job->nr); /* whole blocks */
     if (!job->pack_a) job->mr = ceil_div(p->m, ceil_div(p->m, job->mr)); /* 4 + 4 rows are faster than 6 + 2 */
 }
 
@@ -476,10 +536,38 @@ static void run_product(struct job *job) {
         }
 }
 
+/* Tiles go on with `more` where they stand; few rows or columns are better off with a second product. */
+static bool goes_on(const struct job *job) {
+    const struct ft_product *p = &job->p;
+    return p->m > FT_WIDE_ROWS && p->n > job->isa->nr && p->more.k <= job->isa->kc && in_place(&p->more.a) &&
+           !better_exchanged(job);
+}
+
+static void run_apart(struct ft_exec *exec, const struct ft_product *product) {
+    struct ft_product first = *product, second = *product;
+    assert(product->add != product->c);
+    first.more.k = 0;
+    first.scale = 1.0f;
+    first.bias = first.add = NULL;
+    second.k = product->more.k;
+    second.a = product->more.a;
+    second.b = product->more.b;
+    second.packed = NULL;
+    second.packed_transposed = false;
+    second.more.k = 0;
+    second.accumulate = true;
+    ft_gemm(exec, &first);
+    ft_gemm(exec, &second);
+}
+
 void ft_gemm(struct ft_exec *exec, const struct ft_product *product) {
     if (product->m == 0 || product->n == 0) return;
-    if (ft_gemv(exec, product)) return;
     struct job job = {.exec = exec, .isa = exec->gemm, .p = *product, .c_row = product->ldc, .c_col = 1, .bias_col = 1};
+    if (product->more.k && !goes_on(&job)) {
+        run_apart(exec, product);
+        return;
+    }
+    if (ft_gemv(exec, product)) return;
     if (job.p.scale == 0.0f) job.p.scale = 1.0f;
     if (better_exchanged(&job)) exchange(&job);
     choose_tiles(&job);

@@ -22,9 +22,13 @@ static float packed_at(const struct ft_packed *packed, size_t k, size_t j) {
 static float element(const struct ft_product *p, size_t i, size_t j) {
     float c = p->accumulate ? p->c[i * p->ldc + j] : 0.0f;
     for (size_t k = 0; k < p->k; k++) {
-        float b = p->packed ? packed_at(p->packed, k, j) : ft_operand_at(&p->b, k, j);
+        float b = !p->packed             ? ft_operand_at(&p->b, k, j)
+                  : p->packed_transposed ? packed_at(p->packed, j, k)
+                                         : packed_at(p->packed, k, j);
         c = fmaf(ft_operand_at(&p->a, i, k), b, c);
     }
+    for (size_t k = 0; k < p->more.k; k++)
+        c = fmaf(ft_operand_at(&p->more.a, i, k), ft_operand_at(&p->more.b, k, j), c);
     if (p->scale != 0.0f && p->scale != 1.0f) c *= p->scale;
     if (p->bias) c += p->bias[j];
     if (p->add) c += p->add[i * p->ld_add + j];

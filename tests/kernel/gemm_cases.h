@@ -83,6 +83,9 @@ struct options {
     float scale;
     int add; /* 0 none, 1 another matrix, 2 c itself */
     bool a_aligned; /* in spite of misaligned */
+    bool turned;    /* what is packed is the transpose */
+    size_t more;    /* terms of a second pair of operands */
+    enum layout more_a, more_b;
 };
 
 static void fill(float *x, size_t count, enum values kind) {
@@ -95,6 +98,8 @@ static float expected_element(const struct ft_product *p, size_t i, size_t j, fl
     one.m = one.n = 1;
     one.a.data = (const unsigned char *)p->a.data + i * p->a.row_stride * ft_dtype_size(p->a.dtype);
     one.b.data = (const unsigned char *)p->b.data + j * p->b.col_stride * ft_dtype_size(p->b.dtype);
+    one.more.a.data = (const float *)p->more.a.data + i * p->more.a.row_stride;
+    one.more.b.data = (const float *)p->more.b.data + j * p->more.b.col_stride;
     one.c = &before;
     if (p->bias) one.bias = p->bias + j;
     if (p->add) one.add = p->add == p->c ? &before : p->add + i * p->ld_add + j;
@@ -146,21 +151,29 @@ static bool agrees(struct ft_exec *exec, const struct options *o) {
     struct ft_product p = {.m = o->m, .n = o->n, .k = o->k, .a = a.view, .b = b.view, .c = c, .ldc = ldc,
                            .accumulate = o->accumulate, .scale = o->scale, .bias = o->bias ? bias : NULL,
                            .add = o->add == 2 ? c : o->add ? add : NULL, .ld_add = o->add == 2 ? ldc : ld_add};
-    struct ft_packed pack = {.k = o->k, .n = o->n};
+    struct matrix more_a = matrix(o->m, o->more, FT_F32, o->more_a, o->kind, 0);
+    struct matrix more_b = matrix(o->more, o->n, FT_F32, o->more_b, o->kind, 0);
+    p.more = (struct ft_terms){o->more, more_a.view, more_b.view};
+    struct ft_packed pack = {.k = o->turned ? o->n : o->k, .n = o->turned ? o->k : o->n};
     if (o->packed) {
+        struct ft_operand turned = {b.view.data, b.view.dtype, b.view.col_stride, b.view.row_stride};
         pack.dtype = (enum ft_dtype)(o->packed - 1);
-        pack.data = aligned_alloc(FT_ALIGN, ft_packed_size(exec, o->k, o->n, pack.dtype) + FT_ALIGN);
+        pack.data = aligned_alloc(FT_ALIGN, ft_packed_size(exec, pack.k, pack.n, pack.dtype) + FT_ALIGN);
         if (!pack.data) abort();
-        ft_pack(exec, &pack, &b.view);
+        ft_pack(exec, &pack, o->turned ? &turned : &b.view);
         p.packed = &pack;
+        p.packed_transposed = o->turned;
         p.b.data = NULL;
     }
     ft_gemm(exec, &p);
     bool good = check(p, &b.view, before);
     if (!good)
         printf("# differs: m %zu n %zu k %zu dtypes %d %d layouts %d %d values %d misaligned %zu packed %d accumulate %d "
-               "bias %d scale %g add %d\n", o->m, o->n, o->k, (int)o->a_type, (int)o->b_type, (int)o->a_layout,
-               (int)o->b_layout, (int)o->kind, o->misaligned, o->packed, o->accumulate, o->bias, (double)o->scale, o->add);
+               "bias %d scale %g add %d turned %d more %zu\n", o->m, o->n, o->k, (int)o->a_type, (int)o->b_type, (int)o->a_layout,
+               (int)o->b_layout, (int)o->kind, o->misaligned, o->packed, o->accumulate, o->bias, (double)o->scale, o->add,
+               o->turned, o->more);
+    free(more_b.memory);
+    free(more_a.memory);
     free(pack.data);
     free(bias);
     free(add);
@@ -196,13 +209,19 @@ static void test_random(struct ft_exec *exec, enum values kind) {
     bool good = true;
     for (int round = 0; round < 150; round++) {
         size_t limit = round % 10 == 0 ? 180 : 60;
-        struct options o = {below(limit), below(limit), below(limit), (enum ft_dtype)below(3), (enum ft_dtype)below(3),
-                            (enum layout)below(LAYOUTS), (enum layout)below(LAYOUTS), kind, below(4),
-                            0, below(2), below(2), below(2) ? 0.37f : 0.0f, (int)below(3), below(2)};
+        struct options o = {.m = below(limit), .n = below(limit), .k = below(limit), .a_type = (enum ft_dtype)below(3),
+                            .b_type = (enum ft_dtype)below(3), .a_layout = (enum layout)below(LAYOUTS),
+                            .b_layout = (enum layout)below(LAYOUTS), .kind = kind, .misaligned = below(4),
+                            .accumulate = below(2), .bias = below(2), .scale = below(2) ? 0.37f : 0.0f,
+                            .add = (int)below(3), .a_aligned = below(2)};
         if (below(3) == 0) o.a_type = o.b_type = FT_F32;
         if (below(3) == 0) o.m = below(20);
         if (below(3) == 0) o.n = below(20);
         if (below(3) == 0) o.packed = 1 + (o.b_type == FT_BF16 && below(2) ? FT_BF16 : FT_F32);
+        o.turned = o.packed && below(2);
+        if (o.add != 2 && below(3) == 0) o.more = below(40);
+        o.more_a = (enum layout)below(LAYOUTS);
+        o.more_b = (enum layout)below(LAYOUTS);
         good &= agrees(exec, &o);
     }
     ok(good, "%s: random shapes, strides and types of %s numbers", name, kinds[kind]);
@@ -248,6 +267,8 @@ static void test_blocks(struct ft_exec *exec) {
             o.add = variant % 3;
             if (variant == 2 || variant == 5) o.packed = 1 + FT_F32;
             if (variant == 3 || variant == 6) o.packed = 1 + FT_BF16, o.b_type = FT_BF16;
+            o.turned = variant == 3 || variant == 5;
+            if (o.add != 2 && i % 2) o.more = i == 1 ? 400 : 16;
             good &= agrees(exec, &o);
         }
     ok(good, "%s: many blocks", name);
@@ -269,6 +290,12 @@ static void test_chunks(struct ft_exec *exec) {
     good &= agrees(exec, &o);
     o = plain(1200, 1100, 340);
     o.add = 2;
+    good &= agrees(exec, &o);
+    o = plain(40, 50, 6000);
+    o.packed = 1 + FT_BF16;
+    o.b_type = FT_BF16;
+    o.turned = true;
+    o.more = 8;
     good &= agrees(exec, &o);
     ok(good, "%s: more than the exec's memory holds", name);
 }
