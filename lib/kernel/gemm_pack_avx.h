@@ -60,10 +60,53 @@ FT_INLINE void pack_transposed(float *out, size_t width, const size_t rows, size
             out[k * width + x] = x < rows ? pack_load(in + (x * x_step + k) * size, dtype) : 0.0f;
 }
 
+/* 8 x 8 numbers of 16 bits in each half, transposed. */
+FT_INLINE void transpose_halves(__m256i r[8]) {
+    __m256i a[8], b[8];
+    for (int i = 0; i < 4; i++) {
+        a[2 * i] = _mm256_unpacklo_epi16(r[2 * i], r[2 * i + 1]);
+        a[2 * i + 1] = _mm256_unpackhi_epi16(r[2 * i], r[2 * i + 1]);
+    }
+    for (int i = 0; i < 2; i++)
+        for (int j = 0; j < 2; j++) {
+            b[4 * i + 2 * j] = _mm256_unpacklo_epi32(a[4 * i + j], a[4 * i + j + 2]);
+            b[4 * i + 2 * j + 1] = _mm256_unpackhi_epi32(a[4 * i + j], a[4 * i + j + 2]);
+        }
+    for (int i = 0; i < 4; i++) {
+        r[2 * i] = _mm256_unpacklo_epi64(b[i], b[i + 4]);
+        r[2 * i + 1] = _mm256_unpackhi_epi64(b[i], b[i + 4]);
+    }
+}
+
+/* 16 rows of bf16, adjacent along k, into 16 columns of the panel. A half of a register holds the rows that belong into
+ * the same half of the widened pair: 0-3 and 8-11, or 4-7 and 12-15. terms: a multiple of 8. */
+FT_INLINE void pack_transposed_16(float *out, size_t width, size_t terms, const unsigned char *in, size_t x_step) {
+    const uint16_t *p = (const void *)in;
+    const __m256i zero = _mm256_setzero_si256();
+    for (size_t k = 0; k < terms; k += 8, p += 8, out += 8 * width) {
+        __m256i r[8];
+        for (size_t i = 0; i < 8; i++) {
+            const uint16_t *low = p + (i < 4 ? i : i + 4) * x_step, *high = low + 4 * x_step;
+            r[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(const void *)low)),
+                                           _mm_loadu_si128((const __m128i *)(const void *)high), 1);
+        }
+        transpose_halves(r);
+        for (size_t i = 0; i < 8; i++) {
+            _mm256_storeu_ps(out + i * width, _mm256_castsi256_ps(_mm256_unpacklo_epi16(zero, r[i])));
+            _mm256_storeu_ps(out + i * width + 8, _mm256_castsi256_ps(_mm256_unpackhi_epi16(zero, r[i])));
+        }
+    }
+}
+
 /* Descending x, because of what pack_transposed writes beyond the width. */
 FT_INLINE void pack_all_transposed(float *out, size_t width, size_t count, size_t terms, const unsigned char *in,
                                    enum ft_dtype dtype, size_t x_step) {
-    for (size_t x = (width + 7) / 8 * 8; x != 0;) {
+    size_t x = (width + 7) / 8 * 8;
+    if (dtype == FT_BF16 && count == width && width % 16 == 0 && terms % 8 == 0) {
+        for (; x != 0; x -= 16) pack_transposed_16(out + x - 16, width, terms, in + (x - 16) * x_step * 2, x_step);
+        return;
+    }
+    while (x != 0) {
         x -= 8;
         size_t rows = count <= x ? 0 : count - x;
         const unsigned char *p = in + (rows ? x * x_step * ft_dtype_size(dtype) : 0);

@@ -91,16 +91,17 @@ static void load_blas(enum ft_isa isa) {
 /* --- cases ----------------------------------------------------------------------------------------------- */
 
 /* NT: C = A B', a forward pass with B as [out, in]; PACKED: the same with B packed beforehand, PACKED_BF16 with
- * it kept in bf16; NN: a gradient of inputs; TN: a gradient of weights, accumulated. */
-enum kind { NT, PACKED, PACKED_BF16, NN, TN, KINDS };
-static const char *const kind_name[KINDS] = {"nt", "packed", "bf16", "nn", "tn"};
+ * it kept in bf16; NN: a gradient of inputs; TURNED: the same out of what a forward pass packed in bf16; TN: a
+ * gradient of weights, accumulated. */
+enum kind { NT, PACKED, PACKED_BF16, NN, TURNED, TN, KINDS };
+static const char *const kind_name[KINDS] = {"nt", "packed", "bf16", "nn", "turned", "tn"};
 
 struct shape {
     const char *name;
     size_t m, n, k;
     unsigned kinds;
 };
-enum { F = 1 << NT | 1 << PACKED | 1 << PACKED_BF16, X = 1 << NN, W = 1 << TN };
+enum { F = 1 << NT | 1 << PACKED | 1 << PACKED_BF16, X = 1 << NN | 1 << TURNED, W = 1 << TN };
 
 static const struct shape shapes[] = {
     {"S1 qkv", 1024, 2304, 768, F},        {"S1 qkv dX", 1024, 768, 2304, X},     {"S1 qkv dW", 2304, 768, 1024, W},
@@ -135,7 +136,8 @@ static void run_ours(const struct bench *bench, const struct shape *s, enum kind
     struct ft_product p = {.m = s->m, .n = s->n, .k = s->k, .c = bench->c, .ldc = s->n, .accumulate = kind == TN};
     p.a = kind == TN ? (struct ft_operand){bench->a, FT_F32, 1, s->m} : (struct ft_operand){bench->a, FT_F32, s->k, 1};
     p.b = kind == NT ? (struct ft_operand){bench->b, FT_F32, 1, s->k} : (struct ft_operand){bench->b, FT_F32, s->n, 1};
-    if (kind == PACKED || kind == PACKED_BF16) p.packed = packed;
+    if (kind == PACKED || kind == PACKED_BF16 || kind == TURNED) p.packed = packed;
+    p.packed_transposed = kind == TURNED;
     ft_gemm(bench->exec, &p);
 }
 
@@ -150,9 +152,11 @@ static void run_blas(const struct bench *bench, const struct shape *s, enum kind
 static void run_case(const struct bench *bench, const struct shape *s, enum kind kind) {
     double flops = 2.0 * (double)s->m * (double)s->n * (double)s->k, ours = 1e9, theirs = 1e9;
     struct ft_packed packed = {.data = bench->packed, .k = s->k, .n = s->n};
-    if (kind == PACKED_BF16) packed.dtype = FT_BF16;
-    struct ft_operand b = {kind == PACKED_BF16 ? (const void *)bench->b16 : bench->b, packed.dtype, 1, s->k};
-    if (kind == PACKED || kind == PACKED_BF16) ft_pack(bench->exec, &packed, &b);
+    if (kind == TURNED) packed = (struct ft_packed){.data = bench->packed, .k = s->n, .n = s->k};
+    bool narrow = kind == PACKED_BF16 || kind == TURNED;
+    if (narrow) packed.dtype = FT_BF16;
+    struct ft_operand b = {narrow ? (const void *)bench->b16 : bench->b, packed.dtype, 1, packed.k};
+    if (kind == PACKED || narrow) ft_pack(bench->exec, &packed, &b);
     size_t inner = (size_t)(1.0 + 2e7 / flops);
     double begin = now();
     for (int round = 0; round < 5 || now() < begin + bench->seconds; round++) {
@@ -164,7 +168,7 @@ static void run_case(const struct bench *bench, const struct shape *s, enum kind
         for (size_t i = 0; i < inner; i++) run_blas(bench, s, kind);
         theirs = fmin(theirs, (now() - start) / (double)inner);
     }
-    double bytes = (double)s->k * (double)s->n * (kind == PACKED_BF16 ? 2.0 : 4.0);
+    double bytes = (double)s->k * (double)s->n * (narrow ? 2.0 : 4.0);
     printf("%-11s %-6s %6zu %6zu %6zu %u  %7.1f GFLOP/s %5.1f %%", s->name, kind_name[kind], s->m, s->n, s->k, threads,
            flops / ours * 1e-9, 100 * flops / ours * 1e-9 / (bench->peak * threads));
     if (s->m <= 4) printf("  %5.1f GB/s", bytes / ours * 1e-9);
@@ -177,7 +181,7 @@ static void largest(size_t *floats) {
     *floats = 0;
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
         const struct shape *s = &shapes[i];
-        size_t most = s->m * s->n > s->m * s->k ? s->m * s->n : s->m * s->k, b = (s->n + 64) * s->k;
+        size_t most = s->m * s->n > s->m * s->k ? s->m * s->n : s->m * s->k, b = (s->n + 64) * (s->k + 64);
         if (b > most) most = b;
         if (most > *floats) *floats = most;
     }
