@@ -61,6 +61,9 @@ struct ft_product {
     size_t ld_add;
 };
 
+/* A row-major binary32 b of a product with so few rows is read where it lies, not packed. */
+#define FT_GEMM_IN_PLACE ((size_t)16)
+
 /* Runs one product on all threads. Allocates nothing, cannot fail. */
 void ft_gemm(struct ft_exec *exec, const struct ft_product *product);
 

@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 struct ft_plan {
-    size_t weights;     /* frozen ones: the model's files, mapped, as they are */
+    size_t weights;     /* frozen ones: packed, or the model's files as they are mapped */
     size_t trained;     /* binary32 masters and gradients of what is trained */
     size_t moments;     /* AdamW's two */
     size_t activations, workspace, head, embedding; /* the session's */

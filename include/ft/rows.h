@@ -15,6 +15,7 @@
 
 #include "ft/dtype.h"
 #include "ft/exec.h"
+#include "ft/gemm.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -81,6 +82,9 @@ void ft_softcap_backward(struct ft_exec *exec, size_t n, float cap, const float 
 /* y[t] = (row id[t] of table, V x C of dtype, widened) * scale (scale 1: none), + position_table[position[t]] (NULL: none). */
 void ft_embed(struct ft_exec *exec, size_t T, size_t C, const uint32_t *id, const void *table, enum ft_dtype dtype, float scale,
               const uint32_t *position, const void *position_table, enum ft_dtype position_dtype, float *y);
+/* The same from a table of binary32 or bf16 that was packed as the head of a tied model: k = C, n = V. */
+void ft_embed_packed(struct ft_exec *exec, size_t T, const uint32_t *id, const struct ft_packed *table, float scale,
+                     const uint32_t *position, const void *position_table, enum ft_dtype position_dtype, float *y);
 /* d_table[id[t]] += dy[t] * scale for t ascending: one chain of additions a row of the table (scale 1: plain addition),
  * continuing the present value. Threads own disjoint sets of columns. */
 void ft_embed_backward(struct ft_exec *exec, size_t T, size_t C, const uint32_t *id, const float *dy, float scale,

@@ -19,8 +19,7 @@ enum {
     SMALL = 1 << 16,       /* multiplications below which threads are not worth waking */
     TASK = 1 << 18,        /* multiplications that make a task worth claiming */
     TASKS_EACH = 4,        /* tasks a thread, so that a late one can be made up for */
-    IN_PLACE_COLUMNS = 64, /* products so narrow do not pay for packing A */
-    IN_PLACE_ROWS = 16,    /* nor so few rows for packing B */
+    IN_PLACE_COLUMNS = 64, /* products so narrow do not pay for packing A, nor FT_GEMM_IN_PLACE rows for packing B */
     NARROW_KC = 1024,
     A_TERMS = 2048, /* of a packed block of A */
     PACK_PANELS = 4,
@@ -474,7 +473,7 @@ static void choose_tiles(struct job *job) {
     bool narrow = !p->packed && p->n <= isa->narrow_nr;
     job->mr = narrow ? isa->narrow_mr : isa->mr;
     job->nr = narrow ? isa->narrow_nr : isa->nr;
-    job->b_in_place = !p->packed && !narrow && p->m <= IN_PLACE_ROWS && in_place(&p->a) && in_place(&p->b) &&
+    job->b_in_place = !p->packed && !narrow && p->m <= FT_GEMM_IN_PLACE && in_place(&p->a) && in_place(&p->b) &&
                       p->b.col_stride == 1;
     job->pack_a = !in_place(&p->a) || (p->m > job->mr && p->n > IN_PLACE_COLUMNS && !job->b_in_place);
     job->tiles = narrow ? isa->narrow : job->pack_a ? isa->packed : isa->strided;

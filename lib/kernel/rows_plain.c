@@ -12,6 +12,7 @@ struct embed_args {
     size_t C, T;
     const uint32_t *id, *position;
     const void *table, *position_table;
+    const struct ft_packed *packed; /* takes the place of table, or NULL */
     enum ft_dtype dtype, position_dtype;
     float scale;
     const float *dy;
@@ -24,11 +25,18 @@ static float widened(const void *table, enum ft_dtype dtype, size_t i) {
     return f;
 }
 
+/* Column `id` of packed memory: panels of `width` columns, each k x width. */
+static void widen_column(const struct ft_packed *packed, size_t id, float *y) {
+    size_t first = id / packed->width * packed->k * packed->width + id % packed->width;
+    for (size_t c = 0; c < packed->k; c++) y[c] = widened(packed->data, packed->dtype, first + c * packed->width);
+}
+
 static void embed_rows(const void *args, size_t begin, size_t end) {
     const struct embed_args *a = args;
     for (size_t t = begin; t < end; t++) {
         float *y = a->y + t * a->C;
-        ft_widen(y, (const unsigned char *)a->table + a->id[t] * a->C * ft_dtype_size(a->dtype), a->dtype, a->C);
+        if (a->packed) widen_column(a->packed, a->id[t], y);
+        else ft_widen(y, (const unsigned char *)a->table + a->id[t] * a->C * ft_dtype_size(a->dtype), a->dtype, a->C);
         if (a->scale != 1.0f)
             for (size_t c = 0; c < a->C; c++) y[c] *= a->scale;
         if (!a->position_table) continue;
@@ -43,6 +51,13 @@ void ft_embed(struct ft_exec *exec, size_t T, size_t C, const uint32_t *id, cons
     struct embed_args a = {.C = C, .id = id, .table = table, .dtype = dtype, .scale = scale, .position = position,
                            .position_table = position_table, .position_dtype = position_dtype, .y = y};
     ft_run_rows(exec, embed_rows, &a, T, C);
+}
+
+void ft_embed_packed(struct ft_exec *exec, size_t T, const uint32_t *id, const struct ft_packed *table, float scale,
+                     const uint32_t *position, const void *position_table, enum ft_dtype position_dtype, float *y) {
+    struct embed_args a = {.C = table->k, .id = id, .packed = table, .scale = scale, .position = position,
+                           .position_table = position_table, .position_dtype = position_dtype, .y = y};
+    ft_run_rows(exec, embed_rows, &a, T, table->k);
 }
 
 static void embed_columns(const void *args, size_t begin, size_t end) {

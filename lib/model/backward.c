@@ -34,12 +34,11 @@ static void backward_linear(const struct ft_pass *pass, struct ft_slice slice, s
         ft_linear_backward_magnitude(pass->exec, slice, rows, x, u, dy, z, z);
         dy = z;
     }
-    if (dx) ft_linear_backward_input(pass->exec, slice, rows, dy, more, dx);
+    bool adapted = ft_module_adapted(module) && (dx || module->lora_a->trained);
+    if (adapted) ft_module_backward_project(pass->exec, slice, rows, dy, false, true, du);
+    if (dx) ft_linear_backward_input(pass->exec, slice, rows, dy, adapted ? du : NULL, more, dx);
     ft_linear_backward_weights(pass->exec, slice, rows, x, u, dy);
-    if (!ft_module_adapted(module) || (!dx && !module->lora_a->trained)) return;
-    ft_module_backward_project(pass->exec, slice, rows, dy, false, true, du);
-    ft_module_backward_a(pass->exec, module, rows, x, du);
-    if (dx) ft_module_backward_input(pass->exec, module, rows, du, dx);
+    if (adapted) ft_module_backward_a(pass->exec, module, rows, x, du);
 }
 
 /* y = x + (out through the norm, times the scale): the gradient of `out`, d itself where there is neither. */
@@ -83,7 +82,7 @@ static void backward_gain(const struct ft_pass *pass, struct ft_slice slice, siz
 /* A slice of a fused module, without its adapter's du. */
 static void backward_fused(const struct ft_pass *pass, struct ft_slice slice, size_t rows, const float *n,
                            const float *u, const float *dy, bool more, float *dn) {
-    if (dn) ft_linear_backward_input(pass->exec, slice, rows, dy, more, dn);
+    if (dn) ft_linear_backward_input(pass->exec, slice, rows, dy, NULL, more, dn);
     ft_linear_backward_weights(pass->exec, slice, rows, n, u, dy);
 }
 

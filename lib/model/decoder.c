@@ -5,6 +5,7 @@
 
 #include "dora.h"
 #include "linear.h"
+#include "packed.h"
 #include "pass.h"
 
 #include <assert.h>
@@ -18,9 +19,7 @@ struct ft_decoder {
     struct ft_pass pass;
     struct ft_activations layer;  /* used by all layers in turn */
     struct ft_cache_layer *cache; /* [layers]: rows slot * length + position */
-    struct ft_layer *layers;      /* [layers]: the model's, with packed weights */
-    struct ft_slice head;
-    struct ft_packed *packed; /* [SLICES * layers + 1] */
+    struct ft_packed_weights weights;
     uint32_t *ids, *position, *select, *select_position, *cache_row;
     struct ft_attention_document *document, *select_document;
     float *x_final, *n_final, *mean, *rstd, *u_head; /* [sequences, ...] */
@@ -40,42 +39,6 @@ static void lay_cache(struct ft_decoder *decoder, struct ft_layout *layout) {
     }
 }
 
-enum { SLICES = 8 };
-
-/* Narrow weights stay narrow. */
-static enum ft_dtype packed_dtype(struct ft_slice slice) {
-    return ft_linear_operand(slice).dtype == FT_BF16 ? FT_BF16 : FT_F32;
-}
-
-static void lay_packed(struct ft_decoder *decoder, struct ft_layout *layout, struct ft_slice *slice,
-                       size_t index) {
-    if (!slice->module || decoder->limits.sequences == 1) return;
-    struct ft_packed packed = {.k = slice->module->in, .n = slice->out, .dtype = packed_dtype(*slice)};
-    packed.data =
-        ft_layout_take(layout, ft_packed_size(decoder->pass.exec, packed.k, packed.n, packed.dtype), 1);
-    if (!layout->arena) return;
-    struct ft_operand weights = ft_linear_operand(*slice);
-    ft_pack(decoder->pass.exec, &packed, &weights);
-    decoder->packed[index] = packed;
-    slice->packed = &decoder->packed[index];
-}
-
-static void lay_weights(struct ft_decoder *decoder, struct ft_layout *layout) {
-    const struct ft_model *model = decoder->model;
-    decoder->layers = ft_layout_take(layout, model->config.layers, sizeof *decoder->layers);
-    decoder->packed = ft_layout_take(layout, SLICES * model->config.layers + 1, sizeof *decoder->packed);
-    for (size_t l = 0; l < model->config.layers; l++) {
-        struct ft_layer layer = model->layers[l];
-        struct ft_slice *slices[SLICES] = {&layer.qkv, &layer.q,    &layer.k,  &layer.v,
-                                           &layer.o,   &layer.gate, &layer.up, &layer.down};
-        for (size_t s = 0; s < SLICES; s++) lay_packed(decoder, layout, slices[s], SLICES * l + s);
-        if (decoder->layers) decoder->layers[l] = layer;
-    }
-    decoder->head = model->head;
-    lay_packed(decoder, layout, &decoder->head, SLICES * model->config.layers);
-    decoder->pass.layers = decoder->layers;
-}
-
 static void lay(struct ft_decoder *decoder, struct ft_layout *layout) {
     const struct ft_model *model = decoder->model;
     const struct ft_decoder_limits *limits = &decoder->limits;
@@ -85,7 +48,9 @@ static void lay(struct ft_decoder *decoder, struct ft_layout *layout) {
     ft_pass_lay_workspace(layout, decoder->pass.exec, model, T, P, limits->length, 0, false,
                           &decoder->pass.work);
     ft_pass_lay_rotary(layout, model, limits->length, decoder->pass.rotary);
-    lay_weights(decoder, layout);
+    ft_packed_lay(layout, decoder->pass.exec, model, limits->sequences == 1 ? FT_PACK_NONE : FT_PACK_ALL,
+                  &decoder->weights);
+    decoder->pass.layers = decoder->weights.layers;
     lay_cache(decoder, layout);
     decoder->ids = ft_layout_take(layout, T, sizeof *decoder->ids);
     decoder->position = ft_layout_take(layout, T, sizeof *decoder->position);
@@ -259,9 +224,9 @@ enum ft_status ft_decoder_feed(struct ft_decoder *decoder, const struct ft_decod
         ft_pass_layer_forward(pass, l, &decoder->layer, l + 1 < layers ? decoder->layer.x : decoder->x_final);
     ft_norm_forward(pass, &model->final_norm, count, decoder->x_final, decoder->n_final, decoder->mean,
                     decoder->rstd);
-    if (ft_module_adapted(decoder->head.module))
-        ft_module_project(pass->exec, decoder->head.module, count, decoder->n_final, decoder->u_head);
-    ft_linear_forward(pass->exec, decoder->head, count, decoder->n_final, decoder->u_head, NULL, logits);
+    if (ft_module_adapted(decoder->weights.head.module))
+        ft_module_project(pass->exec, decoder->weights.head.module, count, decoder->n_final, decoder->u_head);
+    ft_linear_forward(pass->exec, decoder->weights.head, count, decoder->n_final, decoder->u_head, NULL, logits);
     ft_pass_finish_logits(pass, count, logits);
     return FT_OK;
 }

@@ -23,8 +23,13 @@ void ft_pass_embed(const struct ft_pass *pass, float *x) {
     struct ft_operand table = ft_parameter_operand(model->embedding), position = {0};
     size_t C = model->config.hidden, rank = adapter->rank;
     if (model->position) position = ft_parameter_operand(model->position);
-    ft_embed(pass->exec, pass->rows, C, pass->ids, table.data, table.dtype, model->config.embedding_scale, pass->position,
-             position.data, position.dtype, x);
+    float scale = model->config.embedding_scale;
+    if (pass->table)
+        ft_embed_packed(pass->exec, pass->rows, pass->ids, pass->table, scale, pass->position, position.data,
+                        position.dtype, x);
+    else
+        ft_embed(pass->exec, pass->rows, C, pass->ids, table.data, table.dtype, scale, pass->position, position.data,
+                 position.dtype, x);
     if (!adapter->a) return;
     gather(pass, pass->work.u_embed);
     ft_gemm(pass->exec, &(struct ft_product){.m = pass->rows,

@@ -57,20 +57,13 @@ static void multiply(struct ft_exec *exec, struct ft_slice slice, size_t rows, c
                                  .b = ft_linear_operand(slice),
                                  .packed = slice.packed,
                                  .c = y,
-                                 .ldc = slice.out};
-    struct ft_product rest = {.m = rows, .n = slice.out, .c = y, .ldc = slice.out, .accumulate = true};
-    struct ft_product *last = &product;
-    if (ft_module_adapted(module)) { /* the chain goes on over the rank */
-        rest.k = module->rank;
-        rest.a = dense(u, module->rank);
-        rest.b = transposed(slice_b(slice));
-        last = &rest;
-    }
-    last->bias = bias;
-    last->add = add;
-    last->ld_add = slice.out;
+                                 .ldc = slice.out,
+                                 .bias = bias,
+                                 .add = add,
+                                 .ld_add = slice.out};
+    if (ft_module_adapted(module)) /* the chain goes on over the rank */
+        product.more = (struct ft_terms){module->rank, dense(u, module->rank), transposed(slice_b(slice))};
     ft_gemm(exec, &product);
-    if (last == &rest) ft_gemm(exec, &rest);
 }
 
 void ft_linear_forward(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x,
@@ -150,16 +143,21 @@ void ft_module_backward_a(struct ft_exec *exec, const struct ft_module *module, 
 }
 
 void ft_linear_backward_input(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *dy,
-                              bool more, float *dx) {
-    size_t in = slice.module->in;
-    ft_gemm(exec, &(struct ft_product){.m = rows,
-                                       .n = in,
-                                       .k = slice.out,
-                                       .a = dense(dy, slice.out),
-                                       .b = slice_weights(slice),
-                                       .c = dx,
-                                       .ldc = in,
-                                       .accumulate = more});
+                              const float *du, bool more, float *dx) {
+    const struct ft_module *module = slice.module;
+    struct ft_product product = {.m = rows,
+                                 .n = module->in,
+                                 .k = slice.out,
+                                 .a = dense(dy, slice.out),
+                                 .b = slice_weights(slice),
+                                 .packed = slice.packed,
+                                 .packed_transposed = slice.packed != NULL,
+                                 .c = dx,
+                                 .ldc = module->in,
+                                 .accumulate = more};
+    if (du)
+        product.more = (struct ft_terms){module->rank, dense(du, module->rank), dense(module->lora_a->value, module->in)};
+    ft_gemm(exec, &product);
 }
 
 void ft_module_backward_input(struct ft_exec *exec, const struct ft_module *module, size_t rows,

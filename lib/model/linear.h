@@ -42,10 +42,10 @@ void ft_module_backward_project(struct ft_exec *exec, struct ft_slice slice, siz
 void ft_module_backward_a(struct ft_exec *exec, const struct ft_module *module, size_t rows, const float *x,
                           const float *du);
 
-/* dx = dy W, or with `more` the chain that continues dx. */
+/* dx = dy W (+ du A), or with `more` the chain that continues dx. du: [rows, rank], or NULL. */
 void ft_linear_backward_input(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *dy,
-                              bool more, float *dx);
-/* dx continued by du A. */
+                              const float *du, bool more, float *dx);
+/* dx continued by du A, where du is of several slices of a module. */
 void ft_module_backward_input(struct ft_exec *exec, const struct ft_module *module, size_t rows,
                               const float *du, float *dx);
 

@@ -84,6 +84,7 @@ struct ft_pass {
     struct ft_exec *exec;
     const struct ft_model *model;
     const struct ft_layer *layers; /* the model's, or a copy with packed weights */
+    const struct ft_packed *table; /* the embedding table, packed, or NULL: the model's own */
     struct ft_workspace work;
     struct ft_rotary rotary[FT_ROPES_MAX]; /* those that the configuration has */
     /* the rows: */

@@ -5,6 +5,7 @@
 #include "dora.h"
 #include "ft/prefix.h"
 #include "linear.h"
+#include "packed.h"
 #include "pass.h"
 
 #include <assert.h>
@@ -49,6 +50,8 @@ struct ft_session {
     size_t head_rows;
     float *weight, *scaled, *loss, *u_head, *du_head; /* [supervised] x 3, [head_rows, rank] x 2 */
     float *z_head;                          /* [head_rows, vocab] of a head with magnitudes */
+    struct ft_packed_weights weights;
+    struct ft_packed head_packed;           /* of a head that is trained: packed again in every batch */
     uint32_t *target, *predicted;
     /* tied embeddings: the step's sums by slot */
     float *slots;              /* [slot_max, C] */
@@ -183,6 +186,17 @@ static size_t lap(const struct ft_layout *layout, size_t *mark) {
     return bytes;
 }
 
+/* Frozen weights are packed here and now; a trained head, which all chunks of a batch read, in every batch. */
+static void lay_weights(struct ft_session *session, struct ft_layout *layout, struct ft_session_size *size) {
+    struct ft_packed_weights *weights = &session->weights;
+    ft_packed_lay(layout, session->exec, session->model, FT_PACK_FROZEN, weights);
+    size->replaced = weights->replaced;
+    if (weights->head.module->weight->trained)
+        ft_packed_lay_slice(layout, session->exec, &weights->head, &session->head_packed);
+    session->pass.table = ft_packed_table(session->model, weights);
+    if (weights->layers) session->pass.layers = weights->layers;
+}
+
 /* Adds up (layout->arena NULL) or takes everything. */
 static void lay(struct ft_session *session, struct ft_layout *layout, struct ft_session_size *size) {
     const struct ft_session_limits *limits = &session->limits;
@@ -197,6 +211,8 @@ static void lay(struct ft_session *session, struct ft_layout *layout, struct ft_
     lay_batch(session, layout);
     size_t prefixes = ft_prefixes_size(limits->step_documents);
     size->workspace = lap(layout, &mark) + prefixes;
+    lay_weights(session, layout, size);
+    size->packed = lap(layout, &mark);
     lay_head(session, layout);
     size->head = lap(layout, &mark);
     lay_slots(session, layout);
@@ -465,7 +481,7 @@ size_t ft_session_shared(const struct ft_session *session, size_t d) {
 
 /* Logits of supervised tokens [first, first + rows). */
 static void head_forward(struct ft_session *session, size_t first, size_t rows) {
-    struct ft_slice head = session->model->head;
+    struct ft_slice head = session->weights.head;
     const float *n = session->n_final + first * session->model->config.hidden;
     if (ft_module_adapted(head.module))
         ft_module_project(session->exec, head.module, rows, n, session->u_head);
@@ -485,7 +501,7 @@ static void logits_backward(struct ft_session *session, size_t rows) {
 /* From the gradient of the logits (in their place) to d_final and the head's gradients. */
 static void head_backward(struct ft_session *session, size_t first, size_t rows) {
     struct ft_exec *exec = session->exec;
-    struct ft_slice head = session->model->head;
+    struct ft_slice head = session->weights.head;
     size_t C = session->model->config.hidden,
            head_point = ft_model_point(session->model->config.layers, FT_POINT_NORM1) + 1;
     const float *n = session->n_final + first * C, *d_logits = session->logits;
@@ -494,16 +510,16 @@ static void head_backward(struct ft_session *session, size_t first, size_t rows)
         ft_linear_backward_magnitude(exec, head, rows, n, session->u_head, d_logits, session->z_head, session->z_head);
         d_logits = session->z_head;
     }
-    if (dn) ft_linear_backward_input(exec, head, rows, d_logits, false, dn);
+    float *du = ft_module_adapted(head.module) ? session->du_head : NULL;
+    if (du) ft_module_backward_project(exec, head, rows, d_logits, false, true, du);
+    if (dn) ft_linear_backward_input(exec, head, rows, d_logits, du, false, dn);
     ft_linear_backward_weights(exec, head, rows, n, session->u_head, d_logits);
-    if (!ft_module_adapted(head.module)) return;
-    ft_module_backward_project(exec, head, rows, d_logits, false, true, session->du_head);
-    ft_module_backward_a(exec, head.module, rows, n, session->du_head);
-    if (dn) ft_module_backward_input(exec, head.module, rows, session->du_head, dn);
+    if (du) ft_module_backward_a(exec, head.module, rows, n, du);
 }
 
 static void run_head(struct ft_session *session, bool backward) {
     size_t V = session->model->config.vocab, P = session->pass.selected;
+    if (session->head_packed.data) ft_packed_refresh(session->exec, session->weights.head, &session->head_packed);
     for (size_t first = 0; first < P; first += session->head_rows) {
         size_t rows = P - first < session->head_rows ? P - first : session->head_rows;
         float *loss = session->loss + first;

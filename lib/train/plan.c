@@ -90,16 +90,20 @@ static void count_parameters(const struct ft_model *model, struct ft_plan *plan)
     plan->trained = 2 * plan->trainable * sizeof(float);
 }
 
-/* Numbers in the largest matrix that a product packs: weights, or inputs of a linear map for the gradient of its
- * weights. */
-static size_t largest_factor(const struct ft_model *model, size_t rows) {
+static void at_least(size_t *most, size_t numbers) {
+    if (numbers > *most) *most = numbers;
+}
+
+/* Numbers in the largest matrix that a product packs for itself: weights, unless the session has packed them, and inputs
+ * of a linear map for the gradient of its weights, or of an adapter too large to be read in place. */
+static size_t largest_factor(const struct ft_model *model, size_t rows, bool packed) {
     size_t count, most = 0;
-    struct ft_parameter *const *parameter = ft_model_parameters(model, &count);
-    for (size_t i = 0; i < count; i++)
-        if (parameter[i]->elements > most) most = parameter[i]->elements;
     const struct ft_module *module = ft_model_modules(model, &count);
-    for (size_t i = 0; i < count; i++)
-        if (rows * module[i].in > most) most = rows * module[i].in; /* both fit into memory, more than once */
+    for (size_t i = 0; i < count; i++, module++) { /* the inputs are in memory more than once, so their size is a number */
+        bool trained = module->weight->trained;
+        if (trained || !packed) at_least(&most, module->weight->elements);
+        if (trained || (module->lora_a && module->rank > FT_GEMM_IN_PLACE)) at_least(&most, rows * module->in);
+    }
     return most;
 }
 
@@ -115,11 +119,12 @@ enum ft_status ft_plan_make(struct ft_plan *plan, const struct ft_trainer_spec *
     ft_trainer_size(spec, &limits, &plan->moments, &plan->data);
     plan->activations = session.activations;
     plan->workspace = session.workspace;
+    plan->weights += session.packed - session.replaced;
     plan->head = session.head;
     plan->embedding = session.embedding;
     plan->data += set_bytes(spec->train) + set_bytes(spec->valid);
-    plan->program = ft_exec_size(spec->exec, largest_factor(spec->model, limits.tokens)) + FT_PLAN_PROGRAM;
-    plan->total = plan->weights + plan->trained + plan->moments + session.total + plan->data + plan->program;
+    plan->program = ft_exec_size(spec->exec, largest_factor(spec->model, limits.tokens, session.packed != 0)) + FT_PLAN_PROGRAM;
+    plan->total = plan->weights + plan->trained + plan->moments + session.total - session.packed + plan->data + plan->program;
     plan->flops = run_flops(spec, plan);
     status = measure(spec->exec, &plan->rate, error);
     if (!status) plan->seconds = plan->flops / (plan->rate * FT_PLAN_SHARE);
@@ -168,11 +173,11 @@ static void print_row(FILE *out, const char *name, size_t bytes, const char *wha
 enum ft_status ft_plan_print(const struct ft_plan *plan, bool json, FILE *out, struct ft_error *error) {
     if (json) return print_json(plan, out, error);
     fprintf(out, "memory\n");
-    print_row(out, "weights", plan->weights, "frozen ones, as stored");
+    print_row(out, "weights", plan->weights, "frozen ones, as stored or packed");
     print_row(out, "trained", plan->trained, "binary32 masters and gradients");
     print_row(out, "moments", plan->moments, "AdamW's m and v");
     print_row(out, "activations", plan->activations, "of one micro-batch");
-    print_row(out, "workspace", plan->workspace, "packed weights, a layer's temporaries");
+    print_row(out, "workspace", plan->workspace, "a layer's temporaries");
     print_row(out, "head", plan->head, "logits of a chunk of rows");
     print_row(out, "embedding", plan->embedding, "gradient of a tied table");
     print_row(out, "data", plan->data, "token streams and packed rows");

@@ -435,7 +435,7 @@ static void test_plan(void) {
     bool good = !ft_session_plan(model, exec, &limits, &small, &error);
     limits.tokens = 128;
     good = good && !ft_session_plan(model, exec, &limits, &large, &error);
-    ok(good && small.total == small.activations + small.workspace + small.head + small.embedding &&
+    ok(good && small.total == small.activations + small.workspace + small.packed + small.head + small.embedding &&
            large.activations > small.activations && small.embedding > 0,
        "a plan adds up and grows with the batch");
     limits.tokens = UINT32_MAX;
