@@ -60,7 +60,7 @@ struct ft_session_limits {
     size_t prompts;        /* tokens of a step's shared prompts; 0: as many as prefix.h allows */
     bool train;         /* false: ft_session_evaluate only */
     bool recompute; /* keep of each layer its input alone, and compute the rest again in the backward pass: the same
-                       bits, less memory, a third more work */
+                       bits, less memory, another forward pass */
 };
 
 /* Bytes by category, for --plan. */
