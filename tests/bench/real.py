@@ -3,7 +3,7 @@
 """Supervised tokens a second on real records against TRL's SFTTrainer + PEFT: the same records, prompts masked.
 
   real.py --data DATA --tokenizer DIR [--bin build/bin] [--out build/bench] [--sets bitext,banking77,sgd]
-          [--records 256] [--batch 8] [--threads 2] [--rank 16] [--system FILE] [--peak GFLOPS]
+          [--records 256] [--batch 8] [--threads 2] [--rank 16] [--system FILE] [--types fp32,bf16]
 
 DATA is a folder with bitext/, banking77/ and sgd/; DIR holds a GPT-2 tokenizer (tokenizer.json). The model has
 SmolLM-135M's shape with random weights. The peer runs once with padding (its default) and once with packing, in
@@ -111,6 +111,7 @@ def main():
     p.add_argument("--rank", type=int, default=16)
     p.add_argument("--repeat", type=int, default=1)
     p.add_argument("--system")
+    p.add_argument("--types", default="fp32,bf16", help="of the peer's arithmetic")
     p.add_argument("--peer")
     args = p.parse_args()
     if args.peer:
@@ -129,7 +130,7 @@ def main():
         for _ in range(args.repeat):
             ft.append(run_ft(folder, args))
             for packing in (False, True):
-                for bf16 in (False, True):
+                for bf16 in [t == "bf16" for t in args.types.split(",")]:
                     rate = run_peer(folder, bf16, packing, args)
                     if rate:
                         peers.setdefault((packing, bf16), []).append(rate)
