@@ -1,10 +1,22 @@
 /* SPDX-License-Identifier: MIT
  *
- * A sandboxed interpreter for Jinja as chat templates use it: Hugging Face's environment (trim_blocks, lstrip_blocks, loop controls,
- * {% generation %}, tojson without HTML escapes). A template sees only the values it is given; time, memory, depth and
- * output are capped. Private to lib/text; users render through ft/chat.h.
+ * A sandboxed interpreter for Jinja as chat templates use it: Hugging Face's environment (trim_blocks,
+ * lstrip_blocks, loop controls, {% generation %}, tojson without HTML escapes). A template sees only the
+ * values it is given; time, memory, depth and output are capped. Private to lib/text; users render through
+ * ft/chat.h.
  *
- * Values live in the run's arena until it is released. Strings are UTF-8, and positions in them count characters.
+ * Values live in the run's arena until it is released. Strings are UTF-8, and positions in them count
+ * characters.
+ *
+ * The files, each calling those below it:
+ *
+ *     jinja_statement.c, _expression.c, _lexer.c   make the tree (jinja_parser.h)
+ *     jinja_eval.c                                 walks it
+ *     jinja_filter.c, _sequence.c, _test.c         filters and tests (jinja_builtin.h)
+ *     jinja_operator.c                             arithmetic, comparisons, elements, slices
+ *     jinja_function.c, _text.c                    functions and methods (jinja_builtin.h)
+ *     jinja_print.c                                values as text
+ *     jinja_value.c                                values and the memory of a run
  */
 #ifndef FT_TEXT_JINJA_H
 #define FT_TEXT_JINJA_H
@@ -23,7 +35,7 @@
 #define FT_JINJA_OUTPUT_MAX ((size_t)64 << 20)         /* bytes of text a run */
 #define FT_JINJA_DEPTH_MAX 150u                        /* nesting of expressions, blocks, macros */
 
-/* --- values ---------------------------------------------------------------------------------------------- */
+/* --- values --------------------------------------------------------------------------------------------- */
 
 enum ft_jv_type {
     FT_JV_UNDEFINED,
@@ -125,18 +137,28 @@ void ft_jinja_run_release(struct ft_jinja_run *run);
 /* Zeroed memory of the run; NULL and run->status set when there is no more. */
 void *ft_jinja_alloc(struct ft_jinja_run *run, size_t count, size_t size);
 /* Fails the run: FT_FORMAT with "chat template, line N: ". Returns undefined. */
-struct ft_jv ft_jinja_fail(struct ft_jinja_run *run, const char *format, ...) __attribute__((format(printf, 2, 3)));
+struct ft_jv ft_jinja_fail(struct ft_jinja_run *run, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Appends, unless the run has failed. */
+void ft_jinja_put(struct ft_jinja_run *run, struct ft_buffer *out, const char *text, size_t size);
 
 static inline struct ft_jv ft_jv_none(void) { return (struct ft_jv){.type = FT_JV_NONE}; }
-static inline struct ft_jv ft_jv_bool(bool flag) { return (struct ft_jv){.type = FT_JV_BOOL, .u.flag = flag}; }
+static inline struct ft_jv ft_jv_bool(bool flag) {
+    return (struct ft_jv){.type = FT_JV_BOOL, .u.flag = flag};
+}
 static inline struct ft_jv ft_jv_int(int64_t i) { return (struct ft_jv){.type = FT_JV_INT, .u.integer = i}; }
-static inline struct ft_jv ft_jv_float(double f) { return (struct ft_jv){.type = FT_JV_FLOAT, .u.number = f}; }
+static inline struct ft_jv ft_jv_float(double f) {
+    return (struct ft_jv){.type = FT_JV_FLOAT, .u.number = f};
+}
 /* The text is borrowed. */
 static inline struct ft_jv ft_jv_borrow(const char *text, size_t size) {
     return (struct ft_jv){.type = FT_JV_STRING, .size = (uint32_t)size, .u.text = text};
 }
 struct ft_jv ft_jv_undefined(const char *name, size_t size);
+/* Undefined, of no name: what is returned once the run has failed. */
+static inline struct ft_jv ft_jv_nothing(void) { return ft_jv_undefined("", 0); }
 struct ft_jv ft_jv_copy(struct ft_jinja_run *run, const char *text, size_t size);
+struct ft_jv ft_jv_take(struct ft_jinja_run *run, struct ft_buffer *text); /* a copy; releases the buffer */
 struct ft_jv ft_jv_word(const char *text); /* NUL-terminated, borrowed */
 struct ft_jv ft_jv_list(struct ft_jinja_run *run, size_t room);
 void ft_jv_push(struct ft_jinja_run *run, struct ft_jv list, struct ft_jv item);
@@ -160,12 +182,15 @@ void ft_jv_print(struct ft_jinja_run *run, struct ft_buffer *out, struct ft_jv v
 void ft_jv_repr(struct ft_jinja_run *run, struct ft_buffer *out, struct ft_jv v);
 struct ft_jv ft_jv_string(struct ft_jinja_run *run, struct ft_jv v);
 /* json.dumps(v, ensure_ascii=False); indent 0: on one line. */
-void ft_jv_json(struct ft_jinja_run *run, struct ft_buffer *out, struct ft_jv v, unsigned indent, bool sorted);
+void ft_jv_json(struct ft_jinja_run *run, struct ft_buffer *out, struct ft_jv v, unsigned indent,
+                bool sorted);
 /* The items that a loop goes over: characters, list items, keys. */
 struct ft_jv ft_jv_items(struct ft_jinja_run *run, struct ft_jv v);
+/* A list of (key, value). */
+struct ft_jv ft_jv_pairs(struct ft_jinja_run *run, const struct ft_jv_dict *dict);
 bool ft_jv_is(struct ft_jv string, const char *word);
 
-/* --- templates ------------------------------------------------------------------------------------------- */
+/* --- templates ------------------------------------------------------------------------------------------ */
 
 enum ft_jinja_type {
     /* expressions */
@@ -201,8 +226,8 @@ enum ft_jinja_type {
     FT_JINJA_STOP,      /* op: 'b' break, 'c' continue */
 };
 
-/* Operators: the character, or for those of two: '*' '*' is 'P', '/' '/' is 'D', == 'e', != 'n', <= 'l', >= 'g', in 'i', not in 'I',
- * and '&', or '|', not '!'. */
+/* Operators: the character, or for those of two: '*' '*' is 'P', '/' '/' is 'D', == 'e', != 'n', <= 'l',
+ * >= 'g', in 'i', not in 'I', and '&', or '|', not '!'. */
 struct ft_jinja_node {
     enum ft_jinja_type type;
     unsigned char op;
@@ -217,14 +242,25 @@ struct ft_jinja {
     struct ft_jinja_node *body;
 };
 
-/* Compiles a template. Errors: FT_FORMAT with the line; FT_UNSUPPORTED names what is not there (include, import, ...). */
-enum ft_status ft_jinja_compile(struct ft_jinja *jinja, const char *source, size_t size, struct ft_error *error);
+/* Compiles a template. Errors: FT_FORMAT with the line, also for what is not there (include, import, ...). */
+enum ft_status ft_jinja_compile(struct ft_jinja *jinja, const char *source, size_t size,
+                                struct ft_error *error);
 void ft_jinja_release(struct ft_jinja *jinja);
 
 /* Renders into run->out with run->globals' names. */
 enum ft_status ft_jinja_render(const struct ft_jinja *jinja, struct ft_jinja_run *run);
 
-/* --- builtins, for the evaluator ------------------------------------------------------------------------- */
+/* --- operators ------------------------------------------------------------------------------------------ */
+
+/* value[key]; item: as a['b'], else as a.b, where methods come first. */
+struct ft_jv ft_jinja_lookup(struct ft_jinja_run *run, struct ft_jv value, struct ft_jv key, bool item);
+struct ft_jv ft_jinja_slice(struct ft_jinja_run *run, struct ft_jv value, struct ft_jv from, struct ft_jv to,
+                            struct ft_jv step);
+/* op: as in struct ft_jinja_node. */
+struct ft_jv ft_jinja_binary(struct ft_jinja_run *run, unsigned char op, struct ft_jv a, struct ft_jv b);
+bool ft_jinja_relation(struct ft_jinja_run *run, unsigned char op, struct ft_jv a, struct ft_jv b);
+
+/* --- builtins, for the evaluator ------------------------------------------------------------------------ */
 
 bool ft_jinja_has_filter(struct ft_jv name);
 bool ft_jinja_has_test(struct ft_jv name);
@@ -238,10 +274,5 @@ struct ft_jv ft_jinja_method(struct ft_jinja_run *run, struct ft_jv value, struc
 struct ft_jv ft_jinja_global(struct ft_jinja_run *run, struct ft_jv name);
 struct ft_jv ft_jinja_call_builtin(struct ft_jinja_run *run, const struct ft_jv_bound *bound,
                                    const struct ft_jinja_arguments *arguments);
-/* value[key] as the evaluator does it; item: a['b'], else a.b. */
-struct ft_jv ft_jinja_lookup(struct ft_jinja_run *run, struct ft_jv value, struct ft_jv key, bool item);
-struct ft_jv ft_jinja_slice(struct ft_jinja_run *run, struct ft_jv value, struct ft_jv from, struct ft_jv to, struct ft_jv step);
-struct ft_jv ft_jinja_binary(struct ft_jinja_run *run, unsigned char op, struct ft_jv a, struct ft_jv b);
-bool ft_jinja_relation(struct ft_jinja_run *run, unsigned char op, struct ft_jv a, struct ft_jv b);
 
 #endif

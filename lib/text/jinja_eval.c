@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * The template interpreter: walks the tree. A run that has failed does nothing more; every function then returns
- * undefined.
+ * The template interpreter: walks the tree. A run that has failed does nothing more; every function then
+ * returns undefined.
  */
 #include "jinja.h"
 
-#include "unicode.h"
+static struct ft_jv eval(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
+                         const struct ft_jinja_node *node);
+static void run_body(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
+                     const struct ft_jinja_node *node);
 
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
-static struct ft_jv eval(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *node);
-static void run_body(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *node);
-
-static struct ft_jv nothing(void) { return ft_jv_undefined("", 0); }
-
-/* --- names --------------------------------------------------------------------------------------------------- */
+/* --- names ---------------------------------------------------------------------------------------------- */
 
 static struct ft_jinja_scope *new_scope(struct ft_jinja_run *run, struct ft_jinja_scope *parent) {
     struct ft_jinja_scope *scope = ft_jinja_alloc(run, 1, sizeof *scope);
@@ -24,7 +18,8 @@ static struct ft_jinja_scope *new_scope(struct ft_jinja_run *run, struct ft_jinj
     return scope;
 }
 
-static struct ft_jv find_name(struct ft_jinja_run *run, const struct ft_jinja_scope *scope, struct ft_jv name) {
+static struct ft_jv find_name(struct ft_jinja_run *run, const struct ft_jinja_scope *scope,
+                              struct ft_jv name) {
     for (; scope; scope = scope->parent) {
         const struct ft_jv *value = ft_jv_get(&scope->names, name);
         if (value) return *value;
@@ -33,7 +28,8 @@ static struct ft_jv find_name(struct ft_jinja_run *run, const struct ft_jinja_sc
     return global.type == FT_JV_UNDEFINED ? ft_jv_undefined(name.u.text, name.size) : global;
 }
 
-static void assign(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *target, struct ft_jv value) {
+static void assign(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *target,
+                   struct ft_jv value) {
     if (run->status) return;
     if (target->type == FT_JINJA_NAME) {
         ft_jv_set(run, &scope->names, target->value, value);
@@ -50,221 +46,16 @@ static void assign(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const
             if (i == items.u.list->count) (void)ft_jinja_fail(run, "there are fewer values than names");
             else assign(run, scope, part, items.u.list->item[i]);
         }
-        if (!run->status && i < items.u.list->count) (void)ft_jinja_fail(run, "there are more values than names");
+        if (!run->status && i < items.u.list->count)
+            (void)ft_jinja_fail(run, "there are more values than names");
     }
 }
 
-/* --- operators ----------------------------------------------------------------------------------------------- */
-
-static struct ft_jv concat(struct ft_jinja_run *run, struct ft_jv a, struct ft_jv b) {
-    a = ft_jv_string(run, a);
-    b = ft_jv_string(run, b);
-    if (run->status) return nothing();
-    char *text = ft_jinja_alloc(run, (size_t)a.size + b.size + 1, 1);
-    if (!text) return nothing();
-    memcpy(text, a.u.text, a.size);
-    memcpy(text + a.size, b.u.text, b.size);
-    return ft_jv_borrow(text, (size_t)a.size + b.size);
-}
-
-static struct ft_jv repeat(struct ft_jinja_run *run, struct ft_jv value, int64_t times) {
-    if (times < 0) times = 0;
-    if (value.type == FT_JV_STRING) {
-        if (value.size && (uint64_t)times > FT_JINJA_OUTPUT_MAX / value.size) return ft_jinja_fail(run, "a text becomes too long");
-        char *text = ft_jinja_alloc(run, value.size * (size_t)times + 1, 1);
-        for (int64_t i = 0; i < times && text; i++) memcpy(text + (size_t)i * value.size, value.u.text, value.size);
-        return text ? ft_jv_borrow(text, value.size * (size_t)times) : nothing();
-    }
-    struct ft_jv list = ft_jv_list(run, 0);
-    for (int64_t i = 0; i < times && !run->status; i++)
-        for (size_t k = 0; k < value.u.list->count && !run->status; k++) ft_jv_push(run, list, value.u.list->item[k]);
-    return list;
-}
-
-static struct ft_jv add(struct ft_jinja_run *run, struct ft_jv a, struct ft_jv b) {
-    if (a.type == FT_JV_STRING && b.type == FT_JV_STRING) return concat(run, a, b);
-    if (a.type != FT_JV_LIST || b.type != FT_JV_LIST || a.u.list->tuple != b.u.list->tuple)
-        return ft_jinja_fail(run, "%s and %s cannot be added%s%.*s", ft_jv_type_name(a), ft_jv_type_name(b),
-                             a.type == FT_JV_UNDEFINED || b.type == FT_JV_UNDEFINED ? ": undefined is " : "",
-                             a.type == FT_JV_UNDEFINED   ? (int)a.size
-                             : b.type == FT_JV_UNDEFINED ? (int)b.size
-                                                         : 0,
-                             a.type == FT_JV_UNDEFINED ? a.u.text : b.type == FT_JV_UNDEFINED ? b.u.text : "");
-    struct ft_jv list = ft_jv_list(run, a.u.list->count + b.u.list->count);
-    for (size_t i = 0; i < a.u.list->count; i++) ft_jv_push(run, list, a.u.list->item[i]);
-    for (size_t i = 0; i < b.u.list->count; i++) ft_jv_push(run, list, b.u.list->item[i]);
-    if (!run->status) list.u.list->tuple = a.u.list->tuple;
-    return list;
-}
-
-static struct ft_jv power(struct ft_jinja_run *run, struct ft_jv a, struct ft_jv b) {
-    if (a.type == FT_JV_FLOAT || b.type == FT_JV_FLOAT || ft_jv_integer(b) < 0)
-        return ft_jv_float(pow(ft_jv_number(a), ft_jv_number(b)));
-    int64_t result = 1, base = ft_jv_integer(a);
-    for (int64_t i = 0; i < ft_jv_integer(b); i++) {
-        if (i > 64 && (base == 0 || base == 1 || base == -1)) return ft_jv_int(base == -1 && ft_jv_integer(b) % 2 == 0 ? 1 : base);
-        if (__builtin_mul_overflow(result, base, &result)) return ft_jinja_fail(run, "a number is too large");
-    }
-    return ft_jv_int(result);
-}
-
-/* Division rounds down, as Python's. */
-static struct ft_jv divide(struct ft_jinja_run *run, unsigned char op, struct ft_jv a, struct ft_jv b) {
-    if (ft_jv_number(b) == 0) return ft_jinja_fail(run, "division by zero");
-    if (op == '/') return ft_jv_float(ft_jv_number(a) / ft_jv_number(b));
-    if (a.type == FT_JV_FLOAT || b.type == FT_JV_FLOAT) {
-        double x = ft_jv_number(a), y = ft_jv_number(b), q = floor(x / y);
-        return ft_jv_float(op == 'D' ? q : x - q * y);
-    }
-    int64_t x = ft_jv_integer(a), y = ft_jv_integer(b);
-    if (y == -1) return op == '%' ? ft_jv_int(0) : x == INT64_MIN ? ft_jinja_fail(run, "a number is too large") : ft_jv_int(-x);
-    int64_t q = x / y, r = x % y;
-    if (r && (r < 0) != (y < 0)) q--, r += y;
-    return ft_jv_int(op == 'D' ? q : r);
-}
-
-struct ft_jv ft_jinja_binary(struct ft_jinja_run *run, unsigned char op, struct ft_jv a, struct ft_jv b) {
-    if (run->status) return nothing();
-    if (op == '~') return concat(run, a, b);
-    if (op == '*' && (a.type == FT_JV_STRING || a.type == FT_JV_LIST) && (b.type == FT_JV_INT || b.type == FT_JV_BOOL))
-        return repeat(run, a, ft_jv_integer(b));
-    if (!ft_jv_is_number(a) || !ft_jv_is_number(b)) {
-        if (op == '+') return add(run, a, b);
-        return ft_jinja_fail(run, "%s and %s cannot be computed with", ft_jv_type_name(a), ft_jv_type_name(b));
-    }
-    if (op == '/' || op == 'D' || op == '%') return divide(run, op, a, b);
-    if (op == 'P') return power(run, a, b);
-    if (a.type == FT_JV_FLOAT || b.type == FT_JV_FLOAT) {
-        double x = ft_jv_number(a), y = ft_jv_number(b);
-        return ft_jv_float(op == '+' ? x + y : op == '-' ? x - y : x * y);
-    }
-    int64_t x = ft_jv_integer(a), y = ft_jv_integer(b), result;
-    bool overflow = op == '+'   ? __builtin_add_overflow(x, y, &result)
-                    : op == '-' ? __builtin_sub_overflow(x, y, &result)
-                                : __builtin_mul_overflow(x, y, &result);
-    return overflow ? ft_jinja_fail(run, "a number is too large") : ft_jv_int(result);
-}
-
-static bool contains(struct ft_jinja_run *run, struct ft_jv all, struct ft_jv one) {
-    if (all.type == FT_JV_STRING && one.type == FT_JV_STRING) {
-        for (size_t i = 0; i + one.size <= all.size; i++)
-            if (memcmp(all.u.text + i, one.u.text, one.size) == 0) return true;
-        return false;
-    }
-    if (all.type == FT_JV_DICT) return ft_jv_get(all.u.dict, one) != NULL;
-    if (all.type == FT_JV_UNDEFINED) return false;
-    if (all.type != FT_JV_LIST) {
-        (void)ft_jinja_fail(run, "\"in\" does not go with %s and %s", ft_jv_type_name(one), ft_jv_type_name(all));
-        return false;
-    }
-    for (size_t i = 0; i < all.u.list->count; i++)
-        if (ft_jv_equal(all.u.list->item[i], one)) return true;
-    return false;
-}
-
-bool ft_jinja_relation(struct ft_jinja_run *run, unsigned char op, struct ft_jv a, struct ft_jv b) {
-    switch (op) {
-    case 'e': return ft_jv_equal(a, b);
-    case 'n': return !ft_jv_equal(a, b);
-    case 'i': return contains(run, b, a);
-    case 'I': return !contains(run, b, a);
-    case '<': return ft_jv_compare(run, a, b) < 0;
-    case '>': return ft_jv_compare(run, a, b) > 0;
-    case 'l': return ft_jv_compare(run, a, b) <= 0;
-    default: return ft_jv_compare(run, a, b) >= 0;
-    }
-}
-
-/* a < b <= c: each operand once, as far as needed. */
-static struct ft_jv compare_chain(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *node) {
-    struct ft_jv a = eval(run, scope, node->a);
-    bool good = true;
-    for (const struct ft_jinja_node *operand = node->b; operand && good && !run->status; operand = operand->next) {
-        struct ft_jv b = eval(run, scope, operand->a);
-        if (!run->status) good = ft_jinja_relation(run, operand->op, a, b);
-        a = b;
-    }
-    return ft_jv_bool(good);
-}
-
-/* --- parts of values ----------------------------------------------------------------------------------------- */
-
-/* The byte where character `index` of a string begins. */
-static uint32_t byte_at(struct ft_jv string, int64_t index) {
-    uint32_t i = 0;
-    while (index-- > 0 && i < string.size) i += (uint32_t)ft_utf8_size(string.u.text[i]);
-    return i;
-}
-
-static struct ft_jv index_value(struct ft_jv value, int64_t index) {
-    int64_t count = value.type == FT_JV_LIST ? (int64_t)value.u.list->count : (int64_t)ft_jv_characters(value);
-    if (index < 0) index += count;
-    if (index < 0 || index >= count) return ft_jv_undefined("an element", 10);
-    if (value.type == FT_JV_LIST) return value.u.list->item[index];
-    uint32_t at = byte_at(value, index);
-    return ft_jv_borrow(value.u.text + at, ft_utf8_size(value.u.text[at]));
-}
-
-struct ft_jv ft_jinja_lookup(struct ft_jinja_run *run, struct ft_jv value, struct ft_jv key, bool item) {
-    if (run->status) return nothing();
-    if (value.type == FT_JV_UNDEFINED)
-        return ft_jinja_fail(run, "\"%.*s\" is not defined, so it has no \"%.*s\"", (int)value.size, value.u.text,
-                             key.type == FT_JV_STRING ? (int)key.size : 0, key.type == FT_JV_STRING ? key.u.text : "");
-    if ((value.type == FT_JV_LIST || value.type == FT_JV_STRING) && (key.type == FT_JV_INT || key.type == FT_JV_BOOL))
-        return index_value(value, ft_jv_integer(key));
-    if (!item || value.type != FT_JV_DICT) {
-        struct ft_jv method = key.type == FT_JV_STRING ? ft_jinja_method(run, value, key) : nothing();
-        if (method.type != FT_JV_UNDEFINED || run->status) return method;
-    }
-    if (value.type == FT_JV_DICT) {
-        const struct ft_jv *found = ft_jv_get(value.u.dict, key);
-        if (found) return *found;
-        if (item && key.type == FT_JV_STRING) {
-            struct ft_jv method = ft_jinja_method(run, value, key);
-            if (method.type != FT_JV_UNDEFINED || run->status) return method;
-        }
-    }
-    return key.type == FT_JV_STRING ? ft_jv_undefined(key.u.text, key.size) : ft_jv_undefined("an element", 10);
-}
-
-/* Python's slice indices. */
-static int64_t clamp(struct ft_jv bound, int64_t count, int64_t step, int64_t missing) {
-    if (bound.type != FT_JV_INT && bound.type != FT_JV_BOOL) return missing;
-    int64_t i = ft_jv_integer(bound);
-    if (i < 0) i = i < -count ? -1 : i + count;
-    if (i < 0) return step < 0 ? -1 : 0;
-    if (i >= count) return step < 0 ? count - 1 : count;
-    return i;
-}
-
-struct ft_jv ft_jinja_slice(struct ft_jinja_run *run, struct ft_jv value, struct ft_jv from, struct ft_jv to, struct ft_jv by) {
-    if (run->status) return nothing();
-    if (value.type != FT_JV_LIST && value.type != FT_JV_STRING)
-        return ft_jinja_fail(run, "%s cannot be sliced", ft_jv_type_name(value));
-    struct ft_jv all = ft_jv_items(run, value);
-    int64_t step = by.type == FT_JV_INT ? by.u.integer : 1;
-    if (run->status) return nothing();
-    if (step == 0) return ft_jinja_fail(run, "a slice's step is 0");
-    int64_t count = (int64_t)all.u.list->count, start = clamp(from, count, step, step < 0 ? count - 1 : 0),
-            stop = clamp(to, count, step, step < 0 ? -1 : count);
-    struct ft_jv list = ft_jv_list(run, 0);
-    for (int64_t i = start; (step > 0 ? i < stop : i > stop) && !run->status; i += step) {
-        ft_jv_push(run, list, all.u.list->item[i]);
-        if (step > count || step < -count) break;
-    }
-    if (run->status || value.type == FT_JV_LIST) return list;
-    struct ft_buffer text = {.max = FT_JINJA_OUTPUT_MAX};
-    for (size_t i = 0; i < list.u.list->count; i++) ft_jv_print(run, &text, list.u.list->item[i]);
-    struct ft_jv string = ft_jv_copy(run, text.data, text.size);
-    ft_buffer_release(&text);
-    return string;
-}
-
-/* --- calls --------------------------------------------------------------------------------------------------- */
+/* --- calls ---------------------------------------------------------------------------------------------- */
 
 static struct ft_jinja_arguments eval_arguments(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
                                                 const struct ft_jinja_node *node) {
-    struct ft_jv list = ft_jv_list(run, 0), named = nothing();
+    struct ft_jv list = ft_jv_list(run, 0), named = ft_jv_nothing();
     for (; node && !run->status; node = node->next) {
         if (node->type != FT_JINJA_NAMED) {
             ft_jv_push(run, list, eval(run, scope, node));
@@ -275,17 +66,18 @@ static struct ft_jinja_arguments eval_arguments(struct ft_jinja_run *run, struct
         if (!run->status) ft_jv_set(run, named.u.dict, node->value, value);
     }
     if (run->status) return (struct ft_jinja_arguments){0};
-    return (struct ft_jinja_arguments){list.u.list->item, list.u.list->count, named.type == FT_JV_DICT ? named.u.dict : NULL};
+    return (struct ft_jinja_arguments){list.u.list->item, list.u.list->count,
+                                       named.type == FT_JV_DICT ? named.u.dict : NULL};
 }
 
 /* Runs a body into a text of its own. */
-static struct ft_jv capture(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *body) {
+static struct ft_jv capture(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
+                            const struct ft_jinja_node *body) {
     struct ft_buffer outer = run->out;
     size_t spans = run->spans;
     run->out = (struct ft_buffer){.max = FT_JINJA_OUTPUT_MAX};
     run_body(run, scope, body);
-    struct ft_jv text = ft_jv_copy(run, run->out.data, run->out.size);
-    ft_buffer_release(&run->out);
+    struct ft_jv text = ft_jv_take(run, &run->out);
     run->out = outer;
     run->spans = spans; /* spans in captured text have no place in the output */
     return text;
@@ -320,14 +112,17 @@ static void bind(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const s
     ft_jv_set(run, &scope->names, ft_jv_word("kwargs"), kwargs);
 }
 
-static struct ft_jv call(struct ft_jinja_run *run, struct ft_jv function, const struct ft_jinja_arguments *arguments) {
-    if (run->status) return nothing();
+static struct ft_jv call(struct ft_jinja_run *run, struct ft_jv function,
+                         const struct ft_jinja_arguments *arguments) {
+    if (run->status) return ft_jv_nothing();
     if (function.type == FT_JV_BUILTIN) return ft_jinja_call_builtin(run, function.u.bound, arguments);
     if (function.type == FT_JV_UNDEFINED)
-        return ft_jinja_fail(run, "\"%.*s\" is not defined, so it cannot be called", (int)function.size, function.u.text);
-    if (function.type != FT_JV_MACRO) return ft_jinja_fail(run, "%s cannot be called", ft_jv_type_name(function));
+        return ft_jinja_fail(run, "\"%.*s\" is not defined, so it cannot be called", (int)function.size,
+                             function.u.text);
+    if (function.type != FT_JV_MACRO)
+        return ft_jinja_fail(run, "%s cannot be called", ft_jv_type_name(function));
     struct ft_jinja_scope *scope = new_scope(run, function.u.macro->scope);
-    if (!scope) return nothing();
+    if (!scope) return ft_jv_nothing();
     bind(run, scope, function.u.macro->node, arguments);
     unsigned line = run->line;
     struct ft_jv text = capture(run, scope, function.u.macro->node->body);
@@ -336,16 +131,18 @@ static struct ft_jv call(struct ft_jinja_run *run, struct ft_jv function, const 
     return text;
 }
 
-static struct ft_jv new_macro(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *node) {
+static struct ft_jv new_macro(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
+                              const struct ft_jinja_node *node) {
     struct ft_jv_macro *macro = ft_jinja_alloc(run, 1, sizeof *macro);
-    if (!macro) return nothing();
+    if (!macro) return ft_jv_nothing();
     *macro = (struct ft_jv_macro){node, scope};
     return (struct ft_jv){.type = FT_JV_MACRO, .u.macro = macro};
 }
 
-/* --- expressions --------------------------------------------------------------------------------------------- */
+/* --- expressions ---------------------------------------------------------------------------------------- */
 
-static struct ft_jv eval_list(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *node) {
+static struct ft_jv eval_list(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
+                              const struct ft_jinja_node *node) {
     struct ft_jv list = ft_jv_list(run, 0);
     for (const struct ft_jinja_node *item = node->a; item && !run->status; item = item->next)
         ft_jv_push(run, list, eval(run, scope, item));
@@ -353,7 +150,8 @@ static struct ft_jv eval_list(struct ft_jinja_run *run, struct ft_jinja_scope *s
     return list;
 }
 
-static struct ft_jv eval_dict(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *node) {
+static struct ft_jv eval_dict(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
+                              const struct ft_jinja_node *node) {
     struct ft_jv dict = ft_jv_dict(run);
     for (const struct ft_jinja_node *key = node->a; key && !run->status; key = key->next->next) {
         struct ft_jv k = eval(run, scope, key), v = eval(run, scope, key->next);
@@ -363,34 +161,51 @@ static struct ft_jv eval_dict(struct ft_jinja_run *run, struct ft_jinja_scope *s
 }
 
 static struct ft_jv eval_unary(struct ft_jinja_run *run, unsigned char op, struct ft_jv a) {
-    if (run->status) return nothing();
+    if (run->status) return ft_jv_nothing();
     if (op == '!') return ft_jv_bool(!ft_jv_truth(a));
     if (!ft_jv_is_number(a)) return ft_jinja_fail(run, "%s has no sign", ft_jv_type_name(a));
     if (op == '+') return a;
     return ft_jinja_binary(run, '-', ft_jv_int(0), a);
 }
 
-static struct ft_jv eval_binary(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *node) {
+static struct ft_jv eval_binary(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
+                                const struct ft_jinja_node *node) {
     struct ft_jv a = eval(run, scope, node->a);
-    if (run->status) return nothing();
+    if (run->status) return ft_jv_nothing();
     if (node->op == '&') return ft_jv_truth(a) ? eval(run, scope, node->b) : a;
     if (node->op == '|') return ft_jv_truth(a) ? a : eval(run, scope, node->b);
     struct ft_jv b = eval(run, scope, node->b);
     return ft_jinja_binary(run, node->op, a, b);
 }
 
-static struct ft_jv eval_item(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *node) {
+/* a < b <= c: each operand once, as far as needed. */
+static struct ft_jv compare_chain(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
+                                  const struct ft_jinja_node *node) {
+    struct ft_jv a = eval(run, scope, node->a);
+    bool good = true;
+    for (const struct ft_jinja_node *operand = node->b; operand && good && !run->status;
+         operand = operand->next) {
+        struct ft_jv b = eval(run, scope, operand->a);
+        if (!run->status) good = ft_jinja_relation(run, operand->op, a, b);
+        a = b;
+    }
+    return ft_jv_bool(good);
+}
+
+static struct ft_jv eval_item(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
+                              const struct ft_jinja_node *node) {
     struct ft_jv value = eval(run, scope, node->a);
     const struct ft_jinja_node *key = node->b;
     if (key->type != FT_JINJA_SLICE) return ft_jinja_lookup(run, value, eval(run, scope, key), true);
-    struct ft_jv part[3] = {nothing(), nothing(), nothing()};
+    struct ft_jv part[3] = {ft_jv_nothing(), ft_jv_nothing(), ft_jv_nothing()};
     const struct ft_jinja_node *const from[3] = {key->a, key->b, key->c};
     for (int i = 0; i < 3; i++)
         if (from[i]) part[i] = eval(run, scope, from[i]);
     return ft_jinja_slice(run, value, part[0], part[1], part[2]);
 }
 
-static struct ft_jv eval_node(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *node) {
+static struct ft_jv eval_node(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
+                              const struct ft_jinja_node *node) {
     struct ft_jv value;
     struct ft_jinja_arguments arguments;
     switch (node->type) {
@@ -404,9 +219,9 @@ static struct ft_jv eval_node(struct ft_jinja_run *run, struct ft_jinja_scope *s
     case FT_JINJA_COMPARE: return compare_chain(run, scope, node);
     case FT_JINJA_CONDITION:
         value = eval(run, scope, node->b);
-        if (run->status) return nothing();
+        if (run->status) return ft_jv_nothing();
         if (ft_jv_truth(value)) return eval(run, scope, node->a);
-        return node->c ? eval(run, scope, node->c) : nothing();
+        return node->c ? eval(run, scope, node->c) : ft_jv_nothing();
     case FT_JINJA_ATTRIBUTE: return ft_jinja_lookup(run, eval(run, scope, node->a), node->value, false);
     case FT_JINJA_ITEM: return eval_item(run, scope, node);
     case FT_JINJA_CALL:
@@ -414,13 +229,14 @@ static struct ft_jv eval_node(struct ft_jinja_run *run, struct ft_jinja_scope *s
         arguments = eval_arguments(run, scope, node->b);
         return call(run, value, &arguments);
     case FT_JINJA_FILTER:
-        value = node->a ? eval(run, scope, node->a) : nothing();
+        value = node->a ? eval(run, scope, node->a) : ft_jv_nothing();
         arguments = eval_arguments(run, scope, node->b);
-        return run->status ? nothing() : ft_jinja_filter(run, node->value, value, &arguments);
+        return run->status ? ft_jv_nothing() : ft_jinja_filter(run, node->value, value, &arguments);
     case FT_JINJA_TEST:
         value = eval(run, scope, node->a);
         arguments = eval_arguments(run, scope, node->b);
-        return run->status ? nothing() : ft_jv_bool(ft_jinja_test(run, node->value, value, &arguments) != node->op);
+        return run->status ? ft_jv_nothing()
+                           : ft_jv_bool(ft_jinja_test(run, node->value, value, &arguments) != node->op);
     default: return ft_jinja_fail(run, "an expression is expected");
     }
 }
@@ -432,19 +248,20 @@ static bool step(struct ft_jinja_run *run, const struct ft_jinja_node *node) {
     return !run->status;
 }
 
-static struct ft_jv eval(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *node) {
-    if (!step(run, node)) return nothing();
+static struct ft_jv eval(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
+                         const struct ft_jinja_node *node) {
+    if (!step(run, node)) return ft_jv_nothing();
     if (++run->depth > FT_JINJA_DEPTH_MAX * 4) (void)ft_jinja_fail(run, "it nests too deeply");
-    struct ft_jv value = run->status ? nothing() : eval_node(run, scope, node);
+    struct ft_jv value = run->status ? ft_jv_nothing() : eval_node(run, scope, node);
     run->depth--;
     return value;
 }
 
-/* --- statements ---------------------------------------------------------------------------------------------- */
+/* --- statements ----------------------------------------------------------------------------------------- */
 
 /* The items that the loop's condition lets through; it sees the loop's names. */
-static struct ft_jv filter_items(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *node,
-                                 struct ft_jv items) {
+static struct ft_jv filter_items(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
+                                 const struct ft_jinja_node *node, struct ft_jv items) {
     if (!node->c || run->status) return items;
     struct ft_jv kept = ft_jv_list(run, 0);
     for (size_t i = 0; i < items.u.list->count && !run->status; i++) {
@@ -456,7 +273,8 @@ static struct ft_jv filter_items(struct ft_jinja_run *run, struct ft_jinja_scope
     return kept;
 }
 
-static void set_loop(struct ft_jinja_run *run, struct ft_jv_dict *loop, const struct ft_jv_list *items, size_t i) {
+static void set_loop(struct ft_jinja_run *run, struct ft_jv_dict *loop, const struct ft_jv_list *items,
+                     size_t i) {
     size_t n = items->count;
     struct ft_jv none = ft_jv_undefined("loop.previtem", 13);
     const struct {
@@ -467,10 +285,12 @@ static void set_loop(struct ft_jinja_run *run, struct ft_jv_dict *loop, const st
                 {"first", ft_jv_bool(i == 0)},         {"last", ft_jv_bool(i + 1 == n)},
                 {"length", ft_jv_int((int64_t)n)},     {"previtem", i ? items->item[i - 1] : none},
                 {"nextitem", i + 1 < n ? items->item[i + 1] : none}};
-    for (size_t k = 0; k < sizeof part / sizeof *part; k++) ft_jv_set(run, loop, ft_jv_word(part[k].name), part[k].value);
+    for (size_t k = 0; k < sizeof part / sizeof *part; k++)
+        ft_jv_set(run, loop, ft_jv_word(part[k].name), part[k].value);
 }
 
-static void run_for(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *node) {
+static void run_for(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
+                    const struct ft_jinja_node *node) {
     struct ft_jv value = eval(run, scope, node->b);
     struct ft_jv items = run->status ? value : filter_items(run, scope, node, ft_jv_items(run, value));
     if (run->status) return;
@@ -481,7 +301,7 @@ static void run_for(struct ft_jinja_run *run, struct ft_jinja_scope *scope, cons
     struct ft_jv loop = ft_jv_dict(run);
     if (run->status) return;
     loop.u.dict->kind = FT_JV_LOOP;
-    ft_jv_set(run, loop.u.dict, ft_jv_word("depth"), ft_jv_int(1)); /* but in recursive loops, which there are not */
+    ft_jv_set(run, loop.u.dict, ft_jv_word("depth"), ft_jv_int(1)); /* there are no recursive loops */
     for (size_t i = 0; i < items.u.list->count && !run->status; i++) {
         struct ft_jinja_scope *inner = new_scope(run, scope);
         if (!inner) return;
@@ -496,15 +316,16 @@ static void run_for(struct ft_jinja_run *run, struct ft_jinja_scope *scope, cons
 }
 
 /* Filters of a block: the innermost gets the text. */
-static struct ft_jv filter_text(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *filter,
-                                struct ft_jv text) {
+static struct ft_jv filter_text(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
+                                const struct ft_jinja_node *filter, struct ft_jv text) {
     if (!filter || run->status) return text;
     text = filter_text(run, scope, filter->a, text);
     struct ft_jinja_arguments arguments = eval_arguments(run, scope, filter->b);
-    return run->status ? nothing() : ft_jinja_filter(run, filter->value, text, &arguments);
+    return run->status ? ft_jv_nothing() : ft_jinja_filter(run, filter->value, text, &arguments);
 }
 
-static void run_generation(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *node) {
+static void run_generation(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
+                           const struct ft_jinja_node *node) {
     size_t start = run->out.size;
     run_body(run, scope, node->body);
     if (run->status) return;
@@ -513,7 +334,8 @@ static void run_generation(struct ft_jinja_run *run, struct ft_jinja_scope *scop
     if (!run->status) run->span[run->spans++] = (struct ft_jinja_span){start, run->out.size};
 }
 
-static void run_call_block(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *node) {
+static void run_call_block(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
+                           const struct ft_jinja_node *node) {
     struct ft_jv function = eval(run, scope, node->b->a);
     struct ft_jinja_arguments arguments = eval_arguments(run, scope, node->b->b);
     struct ft_jv named = ft_jv_dict(run);
@@ -525,7 +347,8 @@ static void run_call_block(struct ft_jinja_run *run, struct ft_jinja_scope *scop
     ft_jv_print(run, &run->out, call(run, function, &arguments));
 }
 
-static void run_with(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *node) {
+static void run_with(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
+                     const struct ft_jinja_node *node) {
     struct ft_jinja_scope *inner = new_scope(run, scope);
     if (!inner) return;
     for (const struct ft_jinja_node *p = node->a; p && !run->status; p = p->next)
@@ -533,7 +356,8 @@ static void run_with(struct ft_jinja_run *run, struct ft_jinja_scope *scope, con
     run_body(run, inner, node->body);
 }
 
-static void run_statement(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *node) {
+static void run_statement(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
+                          const struct ft_jinja_node *node) {
     struct ft_jv value;
     switch (node->type) {
     case FT_JINJA_TEXT: ft_jv_print(run, &run->out, node->value); break;
@@ -567,10 +391,12 @@ static void run_statement(struct ft_jinja_run *run, struct ft_jinja_scope *scope
     }
 }
 
-static void run_body(struct ft_jinja_run *run, struct ft_jinja_scope *scope, const struct ft_jinja_node *node) {
+static void run_body(struct ft_jinja_run *run, struct ft_jinja_scope *scope,
+                     const struct ft_jinja_node *node) {
     if (run->status || !scope) return;
     if (++run->depth > FT_JINJA_DEPTH_MAX * 4) (void)ft_jinja_fail(run, "it nests too deeply");
-    for (; node && run->flow == FT_JINJA_ON && step(run, node); node = node->next) run_statement(run, scope, node);
+    for (; node && run->flow == FT_JINJA_ON && step(run, node); node = node->next)
+        run_statement(run, scope, node);
     run->depth--;
 }
 

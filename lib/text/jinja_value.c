@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Values of the template interpreter: made, compared and printed as Python does.
+ * Values of the template interpreter: made, asked and compared as Python does.
  */
 #include "jinja.h"
 
 #include "unicode.h"
 
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 64 << 10, PRINT_DEPTH = 100 };
+enum { CHUNK = 64 << 10 };
 
 struct ft_jinja_chunk {
     struct ft_jinja_chunk *next;
@@ -20,7 +19,7 @@ struct ft_jinja_chunk {
     _Alignas(16) unsigned char byte[];
 };
 
-/* --- the run --------------------------------------------------------------------------------------------- */
+/* --- the run -------------------------------------------------------------------------------------------- */
 
 void ft_jinja_run_init(struct ft_jinja_run *run, struct ft_error *error) {
     *run = (struct ft_jinja_run){.error = error, .out.max = FT_JINJA_OUTPUT_MAX};
@@ -41,7 +40,8 @@ void *ft_jinja_alloc(struct ft_jinja_run *run, size_t count, size_t size) {
     size_t bytes;
     if (!ft_size_mul(count, size, &bytes) || bytes > FT_JINJA_MEMORY_MAX - run->memory) {
         if (!run->status)
-            run->status = ft_fail(run->error, FT_LIMIT, "the chat template needs more than %zu MiB", FT_JINJA_MEMORY_MAX >> 20);
+            run->status = ft_fail(run->error, FT_LIMIT, "the chat template needs more than %zu MiB",
+                                  FT_JINJA_MEMORY_MAX >> 20);
         return NULL;
     }
     bytes = (bytes + 15) / 16 * 16;
@@ -72,10 +72,14 @@ struct ft_jv ft_jinja_fail(struct ft_jinja_run *run, const char *format, ...) {
         va_end(args);
         run->status = ft_fail(run->error, FT_FORMAT, "chat template, line %u: %s", run->line, message);
     }
-    return ft_jv_undefined("", 0);
+    return ft_jv_nothing();
 }
 
-/* --- making ---------------------------------------------------------------------------------------------- */
+void ft_jinja_put(struct ft_jinja_run *run, struct ft_buffer *out, const char *text, size_t size) {
+    if (!run->status) run->status = ft_buffer_append(out, text, size, run->error);
+}
+
+/* --- making --------------------------------------------------------------------------------------------- */
 
 struct ft_jv ft_jv_undefined(const char *name, size_t size) {
     return (struct ft_jv){.type = FT_JV_UNDEFINED, .size = (uint32_t)size, .u.text = name};
@@ -85,14 +89,20 @@ struct ft_jv ft_jv_word(const char *text) { return ft_jv_borrow(text, strlen(tex
 
 struct ft_jv ft_jv_copy(struct ft_jinja_run *run, const char *text, size_t size) {
     char *copy = ft_jinja_alloc(run, size + 1, 1);
-    if (!copy) return ft_jv_undefined("", 0);
+    if (!copy) return ft_jv_nothing();
     if (size) memcpy(copy, text, size);
     return ft_jv_borrow(copy, size);
 }
 
+struct ft_jv ft_jv_take(struct ft_jinja_run *run, struct ft_buffer *text) {
+    struct ft_jv string = ft_jv_copy(run, text->data, text->size);
+    ft_buffer_release(text);
+    return string;
+}
+
 struct ft_jv ft_jv_list(struct ft_jinja_run *run, size_t room) {
     struct ft_jv_list *list = ft_jinja_alloc(run, 1, sizeof *list);
-    if (!list) return ft_jv_undefined("", 0);
+    if (!list) return ft_jv_nothing();
     list->item = room ? ft_jinja_alloc(run, room, sizeof *list->item) : NULL;
     list->capacity = list->item ? room : 0;
     return (struct ft_jv){.type = FT_JV_LIST, .u.list = list};
@@ -114,7 +124,7 @@ void ft_jv_push(struct ft_jinja_run *run, struct ft_jv value, struct ft_jv item)
 
 struct ft_jv ft_jv_dict(struct ft_jinja_run *run) {
     struct ft_jv_dict *dict = ft_jinja_alloc(run, 1, sizeof *dict);
-    if (!dict) return ft_jv_undefined("", 0);
+    if (!dict) return ft_jv_nothing();
     return (struct ft_jv){.type = FT_JV_DICT, .u.dict = dict};
 }
 
@@ -124,7 +134,9 @@ struct ft_jv *ft_jv_get(const struct ft_jv_dict *dict, struct ft_jv key) {
     return NULL;
 }
 
-struct ft_jv *ft_jv_get_word(const struct ft_jv_dict *dict, const char *key) { return ft_jv_get(dict, ft_jv_word(key)); }
+struct ft_jv *ft_jv_get_word(const struct ft_jv_dict *dict, const char *key) {
+    return ft_jv_get(dict, ft_jv_word(key));
+}
 
 void ft_jv_set(struct ft_jinja_run *run, struct ft_jv_dict *dict, struct ft_jv key, struct ft_jv value) {
     struct ft_jv *there = run->status ? NULL : ft_jv_get(dict, key);
@@ -144,7 +156,8 @@ void ft_jv_set(struct ft_jinja_run *run, struct ft_jv_dict *dict, struct ft_jv k
     dict->entry[dict->count++] = (struct ft_jv_entry){key, value};
 }
 
-static struct ft_jv number_from_json(struct ft_jinja_run *run, const struct ft_json *json, const struct cJSON *node) {
+static struct ft_jv number_from_json(struct ft_jinja_run *run, const struct ft_json *json,
+                                     const struct cJSON *node) {
     int64_t integer;
     double number = 0;
     if (!ft_json_i64(json, node, INT64_MIN, INT64_MAX, &integer, NULL)) return ft_jv_int(integer);
@@ -176,9 +189,11 @@ struct ft_jv ft_jv_from_json(struct ft_jinja_run *run, const struct ft_json *jso
     return ft_jv_none();
 }
 
-/* --- asking ---------------------------------------------------------------------------------------------- */
+/* --- asking --------------------------------------------------------------------------------------------- */
 
-bool ft_jv_is_number(struct ft_jv v) { return v.type == FT_JV_BOOL || v.type == FT_JV_INT || v.type == FT_JV_FLOAT; }
+bool ft_jv_is_number(struct ft_jv v) {
+    return v.type == FT_JV_BOOL || v.type == FT_JV_INT || v.type == FT_JV_FLOAT;
+}
 
 double ft_jv_number(struct ft_jv v) {
     return v.type == FT_JV_FLOAT ? v.u.number : (double)ft_jv_integer(v);
@@ -187,12 +202,14 @@ double ft_jv_number(struct ft_jv v) {
 int64_t ft_jv_integer(struct ft_jv v) { return v.type == FT_JV_BOOL ? v.u.flag : v.u.integer; }
 
 const char *ft_jv_type_name(struct ft_jv v) {
-    static const char *const name[] = {"undefined", "NoneType", "bool", "int", "float", "str", "list", "dict", "macro", "function"};
+    static const char *const name[] = {"undefined", "NoneType", "bool", "int",   "float",
+                                       "str",       "list",     "dict", "macro", "function"};
     return name[v.type];
 }
 
 bool ft_jv_is(struct ft_jv string, const char *word) {
-    return string.type == FT_JV_STRING && string.size == strlen(word) && memcmp(string.u.text, word, string.size) == 0;
+    return string.type == FT_JV_STRING && string.size == strlen(word) &&
+           memcmp(string.u.text, word, string.size) == 0;
 }
 
 bool ft_jv_truth(struct ft_jv v) {
@@ -287,179 +304,17 @@ struct ft_jv ft_jv_items(struct ft_jinja_run *run, struct ft_jv v) {
     return list;
 }
 
-/* --- printing -------------------------------------------------------------------------------------------- */
-
-static void put(struct ft_jinja_run *run, struct ft_buffer *out, const char *text, size_t size) {
-    if (!run->status) run->status = ft_buffer_append(out, text, size, run->error);
+static struct ft_jv new_pair(struct ft_jinja_run *run, const struct ft_jv_entry *entry) {
+    struct ft_jv pair = ft_jv_list(run, 2);
+    ft_jv_push(run, pair, entry->key);
+    ft_jv_push(run, pair, entry->value);
+    if (!run->status) pair.u.list->tuple = true;
+    return pair;
 }
 
-static void put_word(struct ft_jinja_run *run, struct ft_buffer *out, const char *text) { put(run, out, text, strlen(text)); }
-
-static void put_number(struct ft_jinja_run *run, struct ft_buffer *out, struct ft_jv v) {
-    char text[FT_NUMBER_TEXT > 32 ? FT_NUMBER_TEXT : 32];
-    if (v.type == FT_JV_INT) (void)snprintf(text, sizeof text, "%" PRId64, v.u.integer);
-    else ft_format_double(text, v.u.number);
-    put_word(run, out, text);
-}
-
-/* Python's repr of a string: single quotes unless that needs escapes and double ones do not. */
-static void repr_string(struct ft_jinja_run *run, struct ft_buffer *out, struct ft_jv v) {
-    bool single = memchr(v.u.text, '\'', v.size), twice = memchr(v.u.text, '"', v.size);
-    char quote = single && !twice ? '"' : '\'', text[16];
-    put(run, out, &quote, 1);
-    for (const char *p = v.u.text, *end = p + v.size, *at; p < end;) {
-        at = p;
-        uint32_t c = ft_utf8_next(&p);
-        const char *simple = c == '\n' ? "\\n" : c == '\r' ? "\\r" : c == '\t' ? "\\t" : c == '\\' ? "\\\\" : NULL;
-        bool space = ft_is_space(c) && c != ' ';
-        if (simple) put_word(run, out, simple);
-        else if (c == (uint32_t)quote) {
-            put_word(run, out, "\\");
-            put(run, out, &quote, 1);
-        } else if (c < 0x20 || (c >= 0x7f && c < 0xa1) || c == 0xad || space || (c >= 0x200b && c <= 0x200f) ||
-                   (c >= 0xe000 && c <= 0xf8ff)) {
-            (void)snprintf(text, sizeof text, c < 0x100 ? "\\x%02x" : c < 0x10000 ? "\\u%04x" : "\\U%08x", c);
-            put_word(run, out, text);
-        } else {
-            put(run, out, at, (size_t)(p - at));
-        }
-    }
-    put(run, out, &quote, 1);
-}
-
-static void repr_items(struct ft_jinja_run *run, struct ft_buffer *out, struct ft_jv v) {
-    const struct ft_jv_list *list = v.u.list;
-    put_word(run, out, list->tuple ? "(" : "[");
-    for (size_t i = 0; i < list->count && !run->status; i++) {
-        if (i) put_word(run, out, ", ");
-        ft_jv_repr(run, out, list->item[i]);
-    }
-    put_word(run, out, !list->tuple ? "]" : list->count == 1 ? ",)" : ")");
-}
-
-static void repr_dict(struct ft_jinja_run *run, struct ft_buffer *out, const struct ft_jv_dict *dict) {
-    put_word(run, out, "{");
-    for (size_t i = 0; i < dict->count && !run->status; i++) {
-        if (i) put_word(run, out, ", ");
-        ft_jv_repr(run, out, dict->entry[i].key);
-        put_word(run, out, ": ");
-        ft_jv_repr(run, out, dict->entry[i].value);
-    }
-    put_word(run, out, "}");
-}
-
-void ft_jv_repr(struct ft_jinja_run *run, struct ft_buffer *out, struct ft_jv v) {
-    if (run->status) return;
-    if (++run->depth > FT_JINJA_DEPTH_MAX) (void)ft_jinja_fail(run, "a value nests too deeply");
-    switch (v.type) {
-    case FT_JV_UNDEFINED: put_word(run, out, "Undefined"); break;
-    case FT_JV_NONE: put_word(run, out, "None"); break;
-    case FT_JV_BOOL: put_word(run, out, v.u.flag ? "True" : "False"); break;
-    case FT_JV_INT:
-    case FT_JV_FLOAT: put_number(run, out, v); break;
-    case FT_JV_STRING: repr_string(run, out, v); break;
-    case FT_JV_LIST: repr_items(run, out, v); break;
-    case FT_JV_DICT:
-        if (v.u.dict->kind) (void)ft_jinja_fail(run, "this object cannot be printed");
-        else repr_dict(run, out, v.u.dict);
-        break;
-    case FT_JV_MACRO:
-    case FT_JV_BUILTIN: (void)ft_jinja_fail(run, "a function cannot be printed"); break;
-    }
-    run->depth--;
-}
-
-void ft_jv_print(struct ft_jinja_run *run, struct ft_buffer *out, struct ft_jv v) {
-    if (v.type == FT_JV_STRING) put(run, out, v.u.text, v.size);
-    else if (v.type != FT_JV_UNDEFINED) ft_jv_repr(run, out, v);
-}
-
-struct ft_jv ft_jv_string(struct ft_jinja_run *run, struct ft_jv v) {
-    if (v.type == FT_JV_STRING) return v;
-    struct ft_buffer text = {.max = FT_JINJA_OUTPUT_MAX};
-    ft_jv_print(run, &text, v);
-    struct ft_jv string = ft_jv_copy(run, text.data, text.size);
-    ft_buffer_release(&text);
-    return string;
-}
-
-static void json_break(struct ft_jinja_run *run, struct ft_buffer *out, unsigned indent, unsigned level) {
-    if (!indent) return;
-    put_word(run, out, "\n");
-    for (unsigned i = 0; i < indent * level; i++) put(run, out, " ", 1);
-}
-
-static int by_key(const void *a, const void *b) {
-    const struct ft_jv x = ((const struct ft_jv_entry *)a)->key, y = ((const struct ft_jv_entry *)b)->key;
-    int order = memcmp(x.u.text, y.u.text, x.size < y.size ? x.size : y.size);
-    return order ? order : (x.size > y.size) - (x.size < y.size);
-}
-
-static void json_value(struct ft_jinja_run *run, struct ft_buffer *out, struct ft_jv v, unsigned indent, bool sorted, unsigned level);
-
-static void json_list(struct ft_jinja_run *run, struct ft_buffer *out, const struct ft_jv_list *list, unsigned indent, bool sorted,
-                      unsigned level) {
-    put_word(run, out, "[");
-    for (size_t i = 0; i < list->count && !run->status; i++) {
-        if (i) put_word(run, out, indent ? "," : ", ");
-        json_break(run, out, indent, level + 1);
-        json_value(run, out, list->item[i], indent, sorted, level + 1);
-    }
-    if (list->count) json_break(run, out, indent, level);
-    put_word(run, out, "]");
-}
-
-static void json_dict(struct ft_jinja_run *run, struct ft_buffer *out, const struct ft_jv_dict *dict, unsigned indent, bool sorted,
-                      unsigned level) {
-    const struct ft_jv_entry *entry = dict->entry;
-    for (size_t i = 0; i < dict->count; i++)
-        if (entry[i].key.type != FT_JV_STRING) {
-            (void)ft_jinja_fail(run, "tojson: a key that is no text");
-            return;
-        }
-    if (sorted && dict->count) {
-        struct ft_jv_entry *copy = ft_jinja_alloc(run, dict->count, sizeof *copy);
-        if (!copy) return;
-        memcpy(copy, entry, dict->count * sizeof *copy);
-        qsort(copy, dict->count, sizeof *copy, by_key);
-        entry = copy;
-    }
-    put_word(run, out, "{");
-    for (size_t i = 0; i < dict->count && !run->status; i++) {
-        if (i) put_word(run, out, indent ? "," : ", ");
-        json_break(run, out, indent, level + 1);
-        run->status = ft_json_quote(out, entry[i].key.u.text, entry[i].key.size, run->error);
-        put_word(run, out, ": ");
-        json_value(run, out, entry[i].value, indent, sorted, level + 1);
-    }
-    if (dict->count) json_break(run, out, indent, level);
-    put_word(run, out, "}");
-}
-
-static void json_value(struct ft_jinja_run *run, struct ft_buffer *out, struct ft_jv v, unsigned indent, bool sorted, unsigned level) {
-    if (run->status) return;
-    if (level > PRINT_DEPTH) {
-        (void)ft_jinja_fail(run, "tojson: a value nests too deeply");
-        return;
-    }
-    switch (v.type) {
-    case FT_JV_NONE: put_word(run, out, "null"); break;
-    case FT_JV_BOOL: put_word(run, out, v.u.flag ? "true" : "false"); break;
-    case FT_JV_INT:
-    case FT_JV_FLOAT: put_number(run, out, v); break;
-    case FT_JV_STRING: run->status = ft_json_quote(out, v.u.text, v.size, run->error); break;
-    case FT_JV_LIST: json_list(run, out, v.u.list, indent, sorted, level); break;
-    case FT_JV_DICT:
-        if (!v.u.dict->kind) {
-            json_dict(run, out, v.u.dict, indent, sorted, level);
-            break;
-        }
-        (void)ft_jinja_fail(run, "tojson: this object cannot be written");
-        break;
-    default: (void)ft_jinja_fail(run, "tojson: %s cannot be written", ft_jv_type_name(v)); break;
-    }
-}
-
-void ft_jv_json(struct ft_jinja_run *run, struct ft_buffer *out, struct ft_jv v, unsigned indent, bool sorted) {
-    json_value(run, out, v, indent, sorted, 0);
+struct ft_jv ft_jv_pairs(struct ft_jinja_run *run, const struct ft_jv_dict *dict) {
+    struct ft_jv list = ft_jv_list(run, dict->count);
+    for (size_t i = 0; i < dict->count && !run->status; i++)
+        ft_jv_push(run, list, new_pair(run, &dict->entry[i]));
+    return list;
 }
