@@ -110,8 +110,9 @@ static int64_t day_number(int64_t y, int64_t m, int64_t d) {
 
 /* strftime in the C locale, of midnight. */
 static struct ft_jv strftime_now(struct ft_jinja_run *run, struct ft_jv format) {
-    static const char *const month[] = {"January", "February", "March",     "April",   "May",      "June",
-                                        "July",    "August",   "September", "October", "November", "December"};
+    static const char *const month[] = {"January",   "February", "March",    "April",
+                                        "May",       "June",     "July",     "August",
+                                        "September", "October",  "November", "December"};
     static const char *const day[] = {"Thursday", "Friday",  "Saturday", "Sunday",
                                       "Monday",   "Tuesday", "Wednesday"};
     int y = 0, m = 0, d = 0;

@@ -172,7 +172,9 @@ static struct ft_jv f_sort(struct ft_jinja_run *run, struct ft_jv v, arguments_t
 static struct ft_jv f_dictsort(struct ft_jinja_run *run, struct ft_jv v, arguments_t *arguments) {
     if (v.type != FT_JV_DICT) return ft_jinja_fail(run, "dictsort: a mapping is expected");
     bool value = ft_jv_is(argument(arguments, 1, "by"), "value");
-    return sort_items(run, ft_jv_pairs(run, v.u.dict), ft_jv_nothing(), value,
+    struct ft_jv pairs = ft_jv_pairs(run, v.u.dict);
+    if (run->status) return ft_jv_nothing();
+    return sort_items(run, pairs, ft_jv_nothing(), value,
                       ft_jv_truth(argument(arguments, 0, "case_sensitive")),
                       ft_jv_truth(argument(arguments, 2, "reverse")));
 }
