@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Chat templates: texts as jinja2 renders them (tests/oracle/chat.py), hostile templates, and what of a text the model says.
+ * Chat templates: texts as jinja2 renders them (tests/oracle/chat.py), hostile templates, and what of a text
+ * the model says.
  */
 #include "../tap/tap.h"
+#include "fixture.h"
 
 #include "ft/chat.h"
 #include "ft/commit.h"
@@ -16,14 +18,7 @@ enum { MESSAGES_MAX = 16 };
 static struct ft_error error;
 static struct ft_tokenizer *tokenizer;
 
-static const char *source_path(const char *name) {
-    static char path[512];
-    static const char file[] = __FILE__, here[] = "tests/unit/chat.c";
-    snprintf(path, sizeof path, "%.*s%s", (int)(sizeof file - sizeof here), file, name);
-    return path;
-}
-
-/* --- rendering ----------------------------------------------------------------------------------------------- */
+/* --- rendering ------------------------------------------------------------------------------------------ */
 
 struct conversation {
     struct ft_chat_message message[MESSAGES_MAX];
@@ -32,7 +27,8 @@ struct conversation {
 
 static void read_messages(struct conversation *c, const struct cJSON *list) {
     c->count = 0;
-    for (const struct cJSON *node = ft_json_first(list); node && c->count < MESSAGES_MAX; node = ft_json_next(node))
+    for (const struct cJSON *node = ft_json_first(list); node && c->count < MESSAGES_MAX;
+         node = ft_json_next(node))
         c->message[c->count++] = (struct ft_chat_message){.role = "", .content = "", .node = node};
 }
 
@@ -50,7 +46,8 @@ static bool case_holds(const struct ft_json *json) {
         ft_json_get_bool(json, json->root, "prompt", FT_JSON_REQUIRED, &prompt, &error))
         return false;
     bool good = !ft_chat_new(&chat, tokenizer, template, "2026-11-22", &error) &&
-                !ft_chat_render(chat, c.message, c.count, tools, ft_json_find(json->root, "variables"), prompt, &text, &error);
+                !ft_chat_render(chat, c.message, c.count, tools, ft_json_find(json->root, "variables"),
+                                prompt, &text, &error);
     good = want ? good && strcmp(text.data ? text.data : "", want) == 0 : !good;
     ft_chat_free(chat);
     ft_buffer_release(&text);
@@ -65,19 +62,22 @@ static void test_reference(const char *path) {
     if (!ok(!ft_lines_open(&lines, path, 0, &error), "%s is there", path)) return;
     while (!ft_lines_next(lines, &line, &size, &error) && line) {
         struct ft_json json;
-        bool good = !ft_json_parse(&json, line, size, path, ft_lines_number(lines), &error) && case_holds(&json);
+        bool good =
+            !ft_json_parse(&json, line, size, path, ft_lines_number(lines), &error) && case_holds(&json);
         if (!good && !wrong++) first = ft_lines_number(lines);
         cases++;
         ft_json_release(&json);
     }
-    ok(cases && !wrong, "%zu templates give jinja2's text (%zu do not, the first on line %llu)", cases, wrong, first);
+    ok(cases && !wrong, "%zu templates give jinja2's text (%zu do not, the first on line %llu)", cases, wrong,
+       first);
     ft_lines_close(lines);
 }
 
 static void test_hostile(void) {
     static const char *const bad[] = {
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-        "{% set ns = namespace(x='xxxxxxxxxx') %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+        ("{% set ns = namespace(x='xxxxxxxxxx') %}{% for i in range(60) %}"
+         "{% set ns.x = ns.x + ns.x %}{% endfor %}"),
         "{{ 'x' * 1000000000 }}",
         "{{ [1] * 1000000000 }}",
         "{{ 9223372036854775807 + 1 }}",
@@ -122,7 +122,7 @@ static void test_hostile(void) {
     ok(ft_chat_new(&chat, tokenizer, deep, NULL, &error) != FT_OK && !chat, "refused: %.90s", error.message);
 }
 
-/* --- spans --------------------------------------------------------------------------------------------------- */
+/* --- spans ---------------------------------------------------------------------------------------------- */
 
 #define TURNS "{% for m in messages %}<s>{{ m.role }}\n"
 #define END "</s>\n{% endfor %}{% if add_generation_prompt %}<s>assistant\n{% endif %}"
@@ -132,24 +132,44 @@ static const struct {
 } spans[] = {
     {"each answer to its stop token", TURNS "{{ m.content }}" END, {"b</s>", "d</s>"}},
     {"what the template puts before the last answer is said",
-     TURNS "{% if m.role == 'assistant' and loop.last %}<think></think>{% endif %}{{ m.content }}" END, {"b</s>", "<think></think>d</s>"}},
+     TURNS "{% if m.role == 'assistant' and loop.last %}<think></think>{% endif %}{{ m.content }}" END,
+     {"b</s>", "<think></think>d</s>"}},
     {"generation blocks, and the stop token behind",
-     TURNS "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}" END, {"b</s>", "d</s>"}},
+     TURNS "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}{% endgeneration %}{% else %}"
+           "{{ m.content }}{% endif %}" END,
+     {"b</s>", "d</s>"}},
     {"generation blocks with the stop token",
-     "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}</s>{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}", {"b</s>", "d</s>"}},
-    {"a template that always ends in a prompt", TURNS "{{ m.content }}</s>\n{% endfor %}<s>assistant\n{{ '' }}", {"b</s>", "d</s>"}},
-    {"no stop token at all", "{% for m in messages %}{{ m.role }}:{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}", {"b\n", "d\n"}},
-    {"an earlier answer that changes later", TURNS "{{ m.content if loop.last or m.role == 'user' else '' }}{{ messages|length if loop.first }}" END, {NULL, NULL}},
-    {"answers that end in another special token", "{% for m in messages %}{{ m.content }}<unk>{% endfor %}", {NULL, NULL}},
-    {"fewer blocks than answers", "{% for m in messages %}{% if loop.last %}{% generation %}x{% endgeneration %}{% endif %}{% endfor %}", {NULL, NULL}},
+     "{% for m in messages %}{% if m.role == 'assistant' %}{% generation %}{{ m.content }}</s>"
+     "{% endgeneration %}{% else %}{{ m.content }}{% endif %}{% endfor %}",
+     {"b</s>", "d</s>"}},
+    {"a template that always ends in a prompt",
+     TURNS "{{ m.content }}</s>\n{% endfor %}<s>assistant\n{{ '' }}",
+     {"b</s>", "d</s>"}},
+    {"no stop token at all",
+     "{% for m in messages %}{{ m.role }}:{{ m.content }}\n{% endfor %}"
+     "{% if add_generation_prompt %}assistant:{% endif %}",
+     {"b\n", "d\n"}},
+    {"an earlier answer that changes later",
+     TURNS "{{ m.content if loop.last or m.role == 'user' else '' }}{{ messages|length if loop.first }}" END,
+     {NULL, NULL}},
+    {"answers that end in another special token",
+     "{% for m in messages %}{{ m.content }}<unk>{% endfor %}",
+     {NULL, NULL}},
+    {"fewer blocks than answers",
+     "{% for m in messages %}{% if loop.last %}{% generation %}x{% endgeneration %}{% endif %}{% endfor %}",
+     {NULL, NULL}},
 };
 
 static bool says(const struct ft_buffer *text, const struct ft_chat_span *span, const char *want) {
-    return span->end <= text->size && span->end - span->start == strlen(want) && !memcmp(text->data + span->start, want, strlen(want));
+    return span->end <= text->size && span->end - span->start == strlen(want) &&
+           !memcmp(text->data + span->start, want, strlen(want));
 }
 
 static void test_spans(void) {
-    const struct ft_chat_message message[] = {{"user", "a", NULL, false}, {"assistant", "b", NULL, true}, {"user", "c", NULL, false}, {"assistant", "d", NULL, true}};
+    const struct ft_chat_message message[] = {{"user", "a", NULL, false},
+                                              {"assistant", "b", NULL, true},
+                                              {"user", "c", NULL, false},
+                                              {"assistant", "d", NULL, true}};
     for (size_t i = 0; i < sizeof spans / sizeof *spans; i++) {
         struct ft_chat *chat = NULL;
         struct ft_buffer text = {0};
@@ -157,7 +177,8 @@ static void test_spans(void) {
         bool good = !ft_chat_new(&chat, tokenizer, spans[i].template, NULL, &error) &&
                     !ft_chat_spans(chat, message, 4, NULL, &text, span, &error);
         if (spans[i].said[0])
-            ok(good && span[0].message == 1 && span[1].message == 3 && says(&text, &span[0], spans[i].said[0]) && says(&text, &span[1], spans[i].said[1]),
+            ok(good && span[0].message == 1 && span[1].message == 3 &&
+                   says(&text, &span[0], spans[i].said[0]) && says(&text, &span[1], spans[i].said[1]),
                "%s%s%s", spans[i].what, good ? "" : ": ", good ? "" : error.message);
         else ok(!good, "%s: %s", spans[i].what, error.message);
         ft_chat_free(chat);
@@ -170,11 +191,13 @@ static bool load(void) {
     static const char config[] = "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\"}";
     struct ft_buffer json = {0}, path = {0};
     char directory[] = "/tmp/ft-chat-XXXXXX";
-    bool good = mkdtemp(directory) && !ft_read_all(&json, source_path("tests/oracle/fixtures/tokenizer/spm.json"), 1 << 20, &error) &&
-                !ft_path_join(&path, directory, "tokenizer.json", &error) && !ft_write_file(path.data, json.data, json.size, 0, &error);
+    bool good = mkdtemp(directory) && !ft_read_all(&json, fixture("tokenizer/spm.json"), 1 << 20, &error) &&
+                !ft_path_join(&path, directory, "tokenizer.json", &error) &&
+                !ft_write_file(path.data, json.data, json.size, 0, &error);
     ft_buffer_clear(&path);
     good = good && !ft_path_join(&path, directory, "tokenizer_config.json", &error) &&
-           !ft_write_file(path.data, config, sizeof config - 1, 0, &error) && !ft_tokenizer_load(&tokenizer, directory, &error);
+           !ft_write_file(path.data, config, sizeof config - 1, 0, &error) &&
+           !ft_tokenizer_load(&tokenizer, directory, &error);
     (void)ft_tree_remove(directory);
     ft_buffer_release(&json);
     ft_buffer_release(&path);
@@ -183,7 +206,7 @@ static bool load(void) {
 
 int main(int argc, char **argv) {
     if (!ok(load(), "a tokenizer with named tokens loads")) return tap_done();
-    test_reference(argc > 1 ? argv[1] : source_path("tests/oracle/fixtures/chat.jsonl"));
+    test_reference(argc > 1 ? argv[1] : fixture("chat.jsonl"));
     test_hostile();
     test_spans();
     ft_tokenizer_free(tokenizer);

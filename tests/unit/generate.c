@@ -2,6 +2,7 @@
  * Sampling against its definition by sorting, ties and all; completions that depend neither on how many run
  * beside each other nor on a beginning that prompts share. */
 #include "../tap/tap.h"
+#include "fixture.h"
 
 #include "ft/elementary.h"
 #include "ft/generate.h"
@@ -11,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- sampling -------------------------------------------------------------------------------------------- */
+/* --- sampling ------------------------------------------------------------------------------------------- */
 
 enum { VOCAB = 997 };
 
@@ -28,9 +29,10 @@ static int in_order(const void *a, const void *b) {
     return x->id < y->id ? -1 : 1;
 }
 
-/* sample.h, word for word: everything sorted. `total` in the order of ids, or in that of the candidates, which is
- * how it was once defined. */
-static uint32_t by_sorting(const struct ft_sampling *how, const float *logits, double uniform, bool total_by_id) {
+/* sample.h, word for word: everything sorted. `total` in the order of ids, or in that of the candidates,
+ * which is how it was once defined. */
+static uint32_t by_sorting(const struct ft_sampling *how, const float *logits, double uniform,
+                           bool total_by_id) {
     static struct ft_candidate c[VOCAB];
     static double weight[VOCAB];
     static bool counts[VOCAB];
@@ -82,7 +84,7 @@ static void test_sampling(void) {
     ok(ft_sample_greedy(logits, VOCAB) == 3, "greedy: the lowest id of equals");
 }
 
-/* --- completions ----------------------------------------------------------------------------------------- */
+/* --- completions ---------------------------------------------------------------------------------------- */
 
 enum { PROMPTS = 7, PROMPT_MAX = 20 };
 
@@ -92,8 +94,10 @@ static struct ft_prompt prompts[PROMPTS];
 /* The first 10 tokens of all are the same. */
 static void make_prompts(size_t shared) {
     for (size_t i = 0; i < PROMPTS; i++) {
-        for (size_t t = 0; t < PROMPT_MAX; t++) tokens[i][t] = t < shared ? (uint32_t)(t * 5 % 67) : below(67);
-        prompts[i] = (struct ft_prompt){.ids = tokens[i], .count = 11 + i % 4, .max_tokens = 2 + i * 3 % 7, .expected = i % 3};
+        for (size_t t = 0; t < PROMPT_MAX; t++)
+            tokens[i][t] = t < shared ? (uint32_t)(t * 5 % 67) : below(67);
+        prompts[i] = (struct ft_prompt){
+            .ids = tokens[i], .count = 11 + i % 4, .max_tokens = 2 + i * 3 % 7, .expected = i % 3};
     }
     prompts[4].max_tokens = 0;
 }
@@ -103,12 +107,19 @@ static uint64_t complete(struct ft_model *model, struct ft_exec *exec, size_t sl
     struct ft_completions out;
     struct ft_error error = {0};
     const uint32_t stop[] = {1, 2, 3};
-    struct ft_generate job = {.model = model, .exec = exec, .prompts = prompts, .count = PROMPTS, .stop = stop, .stops = 3,
-                              .sampling = {temperature, 0.9, 20, 5}, .slots = slots};
+    struct ft_generate job = {.model = model,
+                              .exec = exec,
+                              .prompts = prompts,
+                              .count = PROMPTS,
+                              .stop = stop,
+                              .stops = 3,
+                              .sampling = {temperature, 0.9, 20, 5},
+                              .slots = slots};
     if (ft_generate(&job, &out, &error)) return printf("# %s\n", error.message), 0;
     uint64_t digest = 1469598103934665603u;
     for (size_t i = 0; i < out.count; i++) {
-        for (size_t t = 0; t < out.item[i].count; t++) digest = (digest ^ out.item[i].ids[t]) * 1099511628211u;
+        for (size_t t = 0; t < out.item[i].count; t++)
+            digest = (digest ^ out.item[i].ids[t]) * 1099511628211u;
         digest = (digest ^ (out.item[i].count << 1 | out.item[i].stopped)) * 1099511628211u;
     }
     ft_completions_release(&out);
@@ -116,22 +127,23 @@ static uint64_t complete(struct ft_model *model, struct ft_exec *exec, size_t sl
 }
 
 static void test_completions(const char *name) {
-    char path[600];
-    const char *slash = strstr(__FILE__, "tests/");
     struct ft_model *model = NULL;
     struct ft_exec *exec = NULL;
     struct ft_error error;
-    snprintf(path, sizeof path, "%.*stests/oracle/fixtures/%s", slash ? (int)(slash - __FILE__) : 0, __FILE__, name);
-    if (!ok(!ft_model_open(&model, path, &error) && !ft_exec_new(&exec, 2, &error), "%s: opened", name)) return;
+    if (!ok(!ft_model_open(&model, fixture("%s", name), &error) && !ft_exec_new(&exec, 2, &error),
+            "%s: opened", name))
+        return;
     for (size_t shared = 0; shared <= 10; shared += 10) {
         make_prompts(shared);
         for (int t = 0; t < 2; t++) {
             double temperature = t ? 1.5 : 0.0;
             uint64_t alone = complete(model, exec, 1, temperature);
             bool same = alone != 0;
-            for (size_t slots = 2; slots <= PROMPTS; slots++) same &= complete(model, exec, slots, temperature) == alone;
-            ok(same, "%s: %s completions of prompts that share %zu tokens, alone and up to %d beside each other", name,
-               t ? "sampled" : "greedy", shared, PROMPTS);
+            for (size_t slots = 2; slots <= PROMPTS; slots++)
+                same &= complete(model, exec, slots, temperature) == alone;
+            ok(same,
+               "%s: %s completions of prompts that share %zu tokens, alone and up to %d beside each other",
+               name, t ? "sampled" : "greedy", shared, PROMPTS);
         }
     }
     ft_model_free(model);

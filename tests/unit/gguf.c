@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * GGUF: blocks against the gguf package's (tests/oracle/gguf_blocks.py), what is written read back. Hostile files are in
- * tests/cli/gguf.t. */
+ * GGUF: blocks against the gguf package's (tests/oracle/gguf_blocks.py), what is written read back. Hostile
+ * files are in tests/cli/gguf.t. */
 #include "../tap/tap.h"
+#include "fixture.h"
 
 #include "ft/dtype.h"
 #include "ft/file.h"
@@ -15,7 +16,7 @@
 
 static struct ft_error error;
 
-/* --- blocks ----------------------------------------------------------------------------------------------- */
+/* --- blocks --------------------------------------------------------------------------------------------- */
 
 static unsigned hex_digit(char c) { return (unsigned)(c <= '9' ? c - '0' : c - 'a' + 10); }
 
@@ -57,17 +58,17 @@ static bool block_agrees(const char *what, enum ft_ggml type, const char *bytes_
 }
 
 static void test_blocks(void) {
-    char path[4096];
-    const char *file = __FILE__, *slash = strstr(file, "tests/unit/");
-    snprintf(path, sizeof path, "%.*stests/oracle/fixtures/gguf-blocks.txt", slash ? (int)(slash - file) : 0, file);
     struct ft_lines *lines = NULL;
     const char *line;
     size_t size, seen = 0;
-    if (!ok(!ft_lines_open(&lines, path, 0, &error), "the blocks are there (%s)", error.message)) return;
+    if (!ok(!ft_lines_open(&lines, fixture("gguf-blocks.txt"), 0, &error), "the blocks are there (%s)",
+            error.message))
+        return;
     while (!ft_lines_next(lines, &line, &size, &error) && line) {
         static char what[8], name[8], bytes[1024], floats[4096];
         if (line[0] == '#') continue;
-        int type = sscanf(line, "%7s %7s %1023s %4095s", what, name, bytes, floats) == 4 ? find_type(name) : -1;
+        int type =
+            sscanf(line, "%7s %7s %1023s %4095s", what, name, bytes, floats) == 4 ? find_type(name) : -1;
         ok(type >= 0 && block_agrees(what, (enum ft_ggml)type, bytes, floats), "%s %s, line %d", what, name,
            (int)ft_lines_number(lines));
         seen++;
@@ -76,7 +77,7 @@ static void test_blocks(void) {
     ok(seen == 52, "every block was compared");
 }
 
-/* --- a file there and back -------------------------------------------------------------------------------- */
+/* --- a file there and back ------------------------------------------------------------------------------ */
 
 static const struct ft_gguf_tensor_out tensors[] = {
     {"b.weight", FT_GGML_F32, 2, {2, 3}},
@@ -120,9 +121,12 @@ static void test_values(const struct ft_gguf *gguf) {
        "values are in order of keys");
     ok(!ft_gguf_get_text(gguf, "general.architecture", FT_JSON_REQUIRED, &text, &error) && text.length == 5 &&
            memcmp(text.text, "llama", 5) == 0, "a string");
-    ok(!ft_gguf_get_u64(gguf, "llama.block_count", FT_JSON_REQUIRED, 1, 9, &number, &error) && number == 2, "an integer");
-    ok(!ft_gguf_get_double(gguf, "llama.rope.freq_base", FT_JSON_REQUIRED, &base, &error) && base == 1e4, "a number");
-    ok(!ft_gguf_get_bool(gguf, "tokenizer.ggml.add_bos_token", FT_JSON_REQUIRED, &flag, &error) && flag, "a boolean");
+    ok(!ft_gguf_get_u64(gguf, "llama.block_count", FT_JSON_REQUIRED, 1, 9, &number, &error) && number == 2,
+       "an integer");
+    ok(!ft_gguf_get_double(gguf, "llama.rope.freq_base", FT_JSON_REQUIRED, &base, &error) && base == 1e4,
+       "a number");
+    ok(!ft_gguf_get_bool(gguf, "tokenizer.ggml.add_bos_token", FT_JSON_REQUIRED, &flag, &error) && flag,
+       "a boolean");
     ok(!ft_gguf_get_array(gguf, "tokenizer.ggml.tokens", FT_JSON_REQUIRED, FT_GGUF_STRING, &tokens, &error) &&
            tokens->count == 2, "an array of strings");
     const unsigned char *cursor = tokens->data;
@@ -134,25 +138,32 @@ static void test_values(const struct ft_gguf *gguf) {
 
     static const struct {
         const char *key, *says;
-    } wrong[] = {{"x.none", "missing"}, {"general.architecture", "integer"}, {"tokenizer.ggml.tokens", "array"},
-                 {"llama.block_count", "between"}, {"llama.rope.freq_base", "integer"},
+    } wrong[] = {{"x.none", "missing"},
+                 {"general.architecture", "integer"},
+                 {"tokenizer.ggml.tokens", "array"},
+                 {"llama.block_count", "between"},
+                 {"llama.rope.freq_base", "integer"},
                  {"tokenizer.ggml.add_bos_token", "integer"}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
         ok(ft_gguf_get_u64(gguf, wrong[i].key, FT_JSON_REQUIRED, 3, 9, &number, &error) == FT_FORMAT &&
                strstr(error.message, wrong[i].says) && strstr(error.message, "w.gguf"), "%s", error.message);
-    ok(!ft_gguf_get_u64(gguf, "x.none", FT_JSON_OPTIONAL, 3, 9, &number, &error), "an optional key may be absent");
+    ok(!ft_gguf_get_u64(gguf, "x.none", FT_JSON_OPTIONAL, 3, 9, &number, &error),
+       "an optional key may be absent");
 }
 
 static void test_tensors(const struct ft_gguf *gguf) {
     const struct ft_gguf_tensor *a = ft_gguf_tensor(gguf, "a.weight"), *b = ft_gguf_tensor(gguf, "b.weight");
     float wide[96];
-    ok(ft_gguf_tensors(gguf) == 3 && ft_gguf_tensor_at(gguf, 0) == a && !ft_gguf_tensor(gguf, "c"), "tensors by name");
-    ok(a && a->type == FT_GGML_Q8_0 && a->rank == 2 && a->shape[0] == 3 && a->shape[1] == 32 && a->elements == 96 &&
-           a->bytes == 102, "a tensor's description");
+    ok(ft_gguf_tensors(gguf) == 3 && ft_gguf_tensor_at(gguf, 0) == a && !ft_gguf_tensor(gguf, "c"),
+       "tensors by name");
+    ok(a && a->type == FT_GGML_Q8_0 && a->rank == 2 && a->shape[0] == 3 && a->shape[1] == 32 &&
+           a->elements == 96 && a->bytes == 102,
+       "a tensor's description");
     if (!a || !b) return;
     ft_ggml_widen(wide, a->data, a->type, a->elements);
     bool near = true;
-    for (size_t i = 0; i < 96; i++) near = near && wide[i] - ((float)(i % 7) - 1) < 0.02f && wide[i] - ((float)(i % 7) - 1) > -0.02f;
+    for (size_t i = 0; i < 96; i++)
+        near = near && wide[i] - ((float)(i % 7) - 1) < 0.02f && wide[i] - ((float)(i % 7) - 1) > -0.02f;
     ok(near, "8 bits are near what was written");
     ft_ggml_widen(wide, b->data, b->type, b->elements);
     ok(wide[0] == 0 && wide[5] == 5, "32 bits are what was written");
@@ -164,7 +175,8 @@ static void test_round_trip(void) {
     struct ft_gguf *gguf = NULL;
     char hex[65] = "", file[65] = "-";
     fill(&meta);
-    ok(!ft_gguf_write("w.gguf", &meta, tensors, 3, source, NULL, 0, hex, &error), "written (%s)", error.message);
+    ok(!ft_gguf_write("w.gguf", &meta, tensors, 3, source, NULL, 0, hex, &error), "written (%s)",
+       error.message);
     ft_sha256_file("w.gguf", file, NULL, &error);
     ok(strcmp(hex, file) == 0, "the digest is the file's");
     if (ok(!ft_gguf_open(&gguf, "w.gguf", &error), "read (%s)", error.message)) {
@@ -176,7 +188,8 @@ static void test_round_trip(void) {
            !ft_gguf_open(&gguf, "e.gguf", &error), "nothing but a header");
     ft_gguf_close(gguf);
     struct ft_gguf_tensor_out odd = {"odd", FT_GGML_Q8_0, 2, {2, 33}};
-    ok(ft_gguf_write("x.gguf", &meta, &odd, 1, source, NULL, 0, NULL, &error) == FT_USAGE && !ft_path_exists("x.gguf"),
+    ok(ft_gguf_write("x.gguf", &meta, &odd, 1, source, NULL, 0, NULL, &error) == FT_USAGE &&
+           !ft_path_exists("x.gguf"),
        "%s", error.message);
     ft_gguf_meta_release(&meta);
 }

@@ -4,60 +4,36 @@
 #include "../tap/tap.h"
 
 #include "ft/decoder.h"
-#include "ft/hash.h"
-#include "ft/lora.h"
-#include "ft/session.h"
+#include "model_fixture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { DOCUMENTS = 6, TOKENS_MAX = 128 };
+enum { DOCUMENTS = 6, ROWS_MAX = 128 };
 
-static size_t start[DOCUMENTS + 1];
-static uint32_t ids[TOKENS_MAX];
-static float weights[TOKENS_MAX];
-static float inverse;
+static struct documents docs;
 
 static void make_documents(uint32_t vocab) {
     static const size_t lengths[DOCUMENTS] = {23, 5, 17, 1, 24, 12};
     uint32_t state = 99;
-    double sum = 0;
+    docs.count = 0;
     for (size_t d = 0; d < DOCUMENTS; d++) {
-        start[d + 1] = start[d] + lengths[d];
-        for (size_t i = start[d]; i < start[d + 1]; i++) {
-            state = state * 1664525u + 1013904223u;
-            ids[i] = (state >> 16) % vocab;
-            weights[i] = i == start[d] ? 0 : (float)((state >> 9) % 4) / 2;
-            sum += (double)weights[i];
+        add_document(&docs, lengths[d]);
+        for (size_t i = docs.start[d]; i < docs.start[d + 1]; i++) {
+            docs.ids[i] = noise(&state) % vocab;
+            docs.weights[i] = i == docs.start[d] ? 0 : (float)((state >> 9) % 4) / 2;
         }
     }
-    inverse = (float)(1 / sum);
+    weigh_documents(&docs);
 }
 
-static struct ft_batch documents(size_t first, size_t count) {
-    return (struct ft_batch){.documents = count, .start = start + first, .ids = ids, .weights = weights};
-}
-
-enum { FULL, LORA };
-
-static struct ft_model *open_model(const char *name, int method) {
-    char path[600];
-    const char *slash = strstr(__FILE__, "tests/");
-    struct ft_model *model = NULL;
-    struct ft_error error;
-    struct ft_lora_spec spec = {.rank = 3, .alpha = 5, .seed = 3};
-    snprintf(path, sizeof path, "%.*stests/oracle/fixtures/%s", slash ? (int)(slash - __FILE__) : 0, __FILE__,
-             name);
-    if (ft_model_open(&model, path, &error)) return NULL;
-    enum ft_status status =
-        method == FULL ? ft_model_train_full(model, &error) : ft_lora_attach(model, &spec, &error);
-    size_t count;
-    struct ft_parameter *const *trained = ft_model_trained(model, &count);
-    make_documents((uint32_t)ft_model_config(model)->vocab);
-    for (size_t i = 0; method == LORA && i < count; i++) /* B is zero at first, which would hide A */
-        for (size_t e = 0; e < trained[i]->elements; e++) trained[i]->value[e] += (float)(e % 7) * 0.01f;
-    return status ? NULL : model;
+/* And documents in its vocabulary. */
+static struct ft_model *open_with_documents(const char *name, enum method method) {
+    static const struct ft_lora_spec spec = {.rank = 3, .alpha = 5, .seed = 3};
+    struct ft_model *model = open_model(name, method, &spec);
+    if (model) make_documents((uint32_t)ft_model_config(model)->vocab);
+    return model;
 }
 
 /* Gradients of one step cut into micro-batches of `micro` documents. */
@@ -65,30 +41,18 @@ static void step_digest(struct ft_model *model, struct ft_exec *exec, size_t mic
                         char hex[FT_SHA256_HEX]) {
     struct ft_error error;
     struct ft_session *session = NULL;
-    struct ft_session_limits limits = {
-        .tokens = TOKENS_MAX, .documents = DOCUMENTS, .supervised = supervised, .train = true, .recompute = supervised > 0};
+    struct ft_session_limits limits = {.tokens = ROWS_MAX,
+                                       .documents = DOCUMENTS,
+                                       .supervised = supervised,
+                                       .train = true,
+                                       .recompute = supervised > 0};
     struct ft_loss_sum sum = {0};
-    unsigned char digest[FT_SHA256_SIZE];
-    struct ft_sha256 hash;
     enum ft_status status = ft_session_new(&session, model, exec, &limits, &error);
     for (int round = 0; !status && round < 2; round++) { /* the second step must not see the first */
         sum = (struct ft_loss_sum){0};
-        struct ft_batch all = documents(0, DOCUMENTS);
-        status = ft_session_begin_step(session, &all, &error);
-        for (size_t d = 0; !status && d < DOCUMENTS; d += micro) {
-            struct ft_batch batch = documents(d, d + micro < DOCUMENTS ? micro : DOCUMENTS - d);
-            status = ft_session_step(session, &batch, inverse, &sum, &error);
-        }
-        ft_session_end_step(session);
+        status = take_step(session, &docs, 0, DOCUMENTS, micro, &sum, &error);
     }
-    size_t count;
-    struct ft_parameter *const *trained = ft_model_trained(model, &count);
-    ft_sha256_init(&hash);
-    for (size_t i = 0; i < count; i++)
-        ft_sha256_update(&hash, trained[i]->grad, trained[i]->elements * sizeof(float));
-    ft_sha256_update(&hash, &sum.loss, sizeof sum.loss);
-    ft_sha256_final(&hash, digest);
-    ft_hex(digest, FT_SHA256_SIZE, hex);
+    digest_step(model, &sum, hex);
     if (status) snprintf(hex, FT_SHA256_HEX, "%.64s", error.message);
     ft_session_free(session);
 }
@@ -96,7 +60,7 @@ static void step_digest(struct ft_model *model, struct ft_exec *exec, size_t mic
 /* The golden digests: a change is a change of ft-num-1. */
 static const struct {
     const char *name;
-    int method;
+    enum method method;
     const char *digest;
 } golden[] = {
     {"llama", FULL, "f79ea5b35368e42a"},       {"llama", LORA, "81494e64920ef856"},
@@ -114,10 +78,10 @@ static const struct {
     {"smollm3", FULL, "4e0eba7a5c45386b"},     {"smollm3", LORA, "94da785016a8499b"},
 };
 
-static void test_steps(const char *name, int method, const char *digest) {
+static void test_steps(const char *name, enum method method, const char *digest) {
     char hex[FT_SHA256_HEX];
     const char *what = method == FULL ? "full" : "LoRA";
-    struct ft_model *model = open_model(name, method);
+    struct ft_model *model = open_with_documents(name, method);
     if (!ok(model != NULL, "%s, %s: opens", name, what)) return;
     for (int isa = FT_ISA_SCALAR; isa < FT_ISA_COUNT; isa++) {
         for (unsigned threads = 1; threads <= 3; threads++) {
@@ -131,8 +95,8 @@ static void test_steps(const char *name, int method, const char *digest) {
             if (threads == 2) {
                 step_digest(model, exec, 1, 24, hex);
                 ok(strncmp(hex, digest, 16) == 0,
-                   "%s, %s: %s, one document at a time, a smaller head, layers computed again: the same", name, what,
-                   ft_isa_name((enum ft_isa)isa));
+                   "%s, %s: %s, one document at a time, a smaller head, layers computed again: the same",
+                   name, what, ft_isa_name((enum ft_isa)isa));
             }
             ft_exec_free(exec);
         }
@@ -142,26 +106,26 @@ static void test_steps(const char *name, int method, const char *digest) {
 
 /* Losses of all documents packed, and of each alone. */
 static void test_packing(const char *name, struct ft_exec *exec) {
-    struct ft_model *model = open_model(name, LORA);
+    struct ft_model *model = open_with_documents(name, LORA);
     struct ft_session *session = NULL;
-    struct ft_session_limits limits = {.tokens = TOKENS_MAX, .documents = DOCUMENTS};
-    float packed[TOKENS_MAX], alone[TOKENS_MAX];
-    uint32_t predicted[TOKENS_MAX];
+    struct ft_session_limits limits = {.tokens = ROWS_MAX, .documents = DOCUMENTS};
+    float packed[ROWS_MAX], alone[ROWS_MAX];
+    uint32_t predicted[ROWS_MAX];
     struct ft_error error = {0};
     struct ft_loss_sum sum = {0};
     if (!ok(model && !ft_session_new(&session, model, exec, &limits, &error), "%s: a session to evaluate",
             name))
         return;
-    struct ft_batch batch = documents(0, DOCUMENTS);
+    struct ft_batch batch = batch_of(&docs, 0, DOCUMENTS);
     enum ft_status status = ft_session_evaluate(session, &batch, packed, predicted, &sum, &error);
     size_t total = (size_t)sum.tokens;
     for (size_t d = 0; !status && d < DOCUMENTS; d++) {
         struct ft_loss_sum one = {0};
-        batch = documents(DOCUMENTS - 1 - d, 1); /* backwards: what was there before must not matter */
+        batch = batch_of(&docs, DOCUMENTS - 1 - d, 1); /* backwards: what was there before must not matter */
         size_t at = total;
-        status = ft_session_evaluate(session, &batch, alone + TOKENS_MAX / 2, predicted, &one, &error);
+        status = ft_session_evaluate(session, &batch, alone + ROWS_MAX / 2, predicted, &one, &error);
         total -= (size_t)one.tokens;
-        memmove(alone + total, alone + TOKENS_MAX / 2, (at - total) * sizeof *alone);
+        memmove(alone + total, alone + ROWS_MAX / 2, (at - total) * sizeof *alone);
     }
     ok(!status && total == 0 && memcmp(packed, alone, (size_t)sum.tokens * sizeof *packed) == 0,
        "%s: packed documents have the losses of each alone", name);
@@ -177,12 +141,12 @@ static uint64_t decode_digest(struct ft_model *model, struct ft_exec *exec, size
     struct ft_error error;
     uint64_t digest = 0;
     if (ft_decoder_new(&decoder, model, exec, &limits, &error)) return 0;
-    struct ft_decoder_piece piece[2] = {{slots - 1, ids, prefix}, {0, ids + 3, prefix}};
+    struct ft_decoder_piece piece[2] = {{slots - 1, docs.ids, prefix}, {0, docs.ids + 3, prefix}};
     size_t count = slots > 1 ? 2 : 1;
     enum ft_status status = ft_decoder_feed(decoder, piece, count, logits, &error);
     for (size_t t = prefix; !status && t < 24; t++) {
-        piece[0] = (struct ft_decoder_piece){slots - 1, ids + t, 1};
-        piece[1] = (struct ft_decoder_piece){0, ids + 3 + t, 1};
+        piece[0] = (struct ft_decoder_piece){slots - 1, docs.ids + t, 1};
+        piece[1] = (struct ft_decoder_piece){0, docs.ids + 3 + t, 1};
         status = ft_decoder_feed(decoder, piece, count, logits, &error);
     }
     if (!status && ft_decoder_length(decoder, slots - 1) == 24) digest = ft_xxh3(logits, row);
@@ -195,7 +159,7 @@ static uint64_t decode_digest(struct ft_model *model, struct ft_exec *exec, size
 }
 
 static void test_decoder(const char *name, struct ft_exec *exec) {
-    struct ft_model *model = open_model(name, LORA);
+    struct ft_model *model = open_with_documents(name, LORA);
     uint64_t reference = decode_digest(model, exec, 23, 1);
     ok(reference != 0, "%s: a decoder takes a prompt, is full, goes back a token and on again", name);
     ok(decode_digest(model, exec, 1, 1) == reference && decode_digest(model, exec, 9, 3) == reference,

@@ -2,6 +2,7 @@
  * What a model, a configuration, an adapter or a batch must not be: each refused with a message that names
  * the thing. And what is written reads back. */
 #include "../tap/tap.h"
+#include "fixture.h"
 
 #include "ft/commit.h"
 #include "ft/decoder.h"
@@ -18,14 +19,6 @@
 
 static char scratch[256] = "/tmp/ft-model-XXXXXX";
 static struct ft_exec *exec;
-
-static const char *fixture(const char *name) {
-    static char path[600];
-    const char *slash = strstr(__FILE__, "tests/");
-    snprintf(path, sizeof path, "%.*stests/oracle/fixtures/%s", slash ? (int)(slash - __FILE__) : 0, __FILE__,
-             name);
-    return path;
-}
 
 static const char *at(const char *name) {
     static char path[2][512];
@@ -101,7 +94,7 @@ static void write_model(const char *name, enum change change) {
     struct ft_error error;
     char config[700];
     struct ft_buffer text = {0};
-    snprintf(config, sizeof config, "%s/config.json", fixture(name));
+    snprintf(config, sizeof config, "%s/config.json", fixture("%s", name));
     (void)ft_read_all(&text, config, (size_t)1 << 20, &error);
     (void)ft_write_file(at("config.json"), text.data, text.size, 0, &error);
     ft_buffer_release(&text);
@@ -189,7 +182,7 @@ static void test_save(const char *name) {
     char first[65] = "", second[65] = "";
     write_model(name, NONE);
     struct ft_save save = {.dtype = FT_SAVE_AS_LOADED};
-    bool good = !ft_model_open(&model, fixture(name), &error) &&
+    bool good = !ft_model_open(&model, fixture("%s", name), &error) &&
                 !ft_model_save(exec, model, &save, at("model.safetensors"), first, &error) &&
                 !ft_model_open(&again, scratch, &error);
     ok(good && same_parameters(model, again), "%s: a saved model reads back%s", name, error.message);
@@ -243,7 +236,8 @@ static void test_types(const char *name) {
         good = good && !ft_model_open(&model, scratch, &error) && logits_of(model, stored_wide);
         ft_model_free(model);
         ok(good && memcmp(stored_narrow, stored_wide, sizeof stored_wide) == 0,
-           "%s: %s weights compute as the same numbers in binary32%s", name, i ? "f16" : "bf16", error.message);
+           "%s: %s weights compute as the same numbers in binary32%s", name, i ? "f16" : "bf16",
+           error.message);
     }
 }
 
@@ -259,10 +253,10 @@ static void test_adapter(const char *lora) {
     char adapter[700], base[65] = "", digest[65] = "", repeated[65] = "";
     float adapted[67], loaded[67], fused[67], plain[67];
     write_model(lora, NONE); /* config.json */
-    snprintf(adapter, sizeof adapter, "%s/adapter", fixture(lora));
-    bool good = !ft_model_open(&again, fixture(lora), &error) && logits_of(again, plain);
+    snprintf(adapter, sizeof adapter, "%s/adapter", fixture("%s", lora));
+    bool good = !ft_model_open(&again, fixture("%s", lora), &error) && logits_of(again, plain);
     ft_model_free(again);
-    good = good && !ft_model_open(&model, fixture(lora), &error) &&
+    good = good && !ft_model_open(&model, fixture("%s", lora), &error) &&
            !ft_lora_load(model, adapter, false, base, &error);
     ok(good && base[0] == '\0' && logits_of(model, adapted), "%s: an adapter of PEFT's loads%s", lora,
        error.message);
@@ -273,7 +267,7 @@ static void test_adapter(const char *lora) {
     names[64] = '\0';
     good = !ft_lora_save(model, scratch, "base", names, 0, digest, &error);
     again = NULL;
-    good = good && !ft_model_open(&again, fixture(lora), &error) &&
+    good = good && !ft_model_open(&again, fixture("%s", lora), &error) &&
            !ft_lora_load(again, scratch, true, base, &error) && logits_of(again, loaded);
     ok(good && strcmp(base, names) == 0 && memcmp(adapted, loaded, sizeof adapted) == 0,
        "%s: saved, it reads back to the bit and names its base%s", lora, error.message);
@@ -346,7 +340,8 @@ static void test_adapter_errors(void) {
     refuse_adapter("layers_to_transform", "[1]", FT_FORMAT, "unexpected tensor");
     refuse_adapter("layers_to_transform", "[99]", FT_USAGE, "no module");
     refuse_adapter("layers_to_transform", "[-1]", FT_FORMAT, "layers_to_transform");
-    refuse_adapter("layers_to_transform", "[1], \"exclude_modules\": [\"q_proj\"]", FT_FORMAT, "unexpected tensor");
+    refuse_adapter("layers_to_transform", "[1], \"exclude_modules\": [\"q_proj\"]", FT_FORMAT,
+                   "unexpected tensor");
     refuse_adapter("revision", "null, \"exclude_modules\": \".*[\"", FT_USAGE, "regular expression");
     refuse_adapter("revision", "null, \"exclude_modules\": \".*\"", FT_USAGE, "no module");
     refuse_adapter("revision", "null, \"lora_bias\": true", FT_UNSUPPORTED, "lora_bias");
@@ -435,7 +430,8 @@ static void test_plan(void) {
     bool good = !ft_session_plan(model, exec, &limits, &small, &error);
     limits.tokens = 128;
     good = good && !ft_session_plan(model, exec, &limits, &large, &error);
-    ok(good && small.total == small.activations + small.workspace + small.packed + small.head + small.embedding &&
+    ok(good &&
+           small.total == small.activations + small.workspace + small.packed + small.head + small.embedding &&
            large.activations > small.activations && small.embedding > 0,
        "a plan adds up and grows with the batch");
     limits.tokens = UINT32_MAX;

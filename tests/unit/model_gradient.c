@@ -2,6 +2,7 @@
  * Gradients against central differences of a transformer in binary64 that shares no code with lib/model:
  * every parameter of every family, and LoRA. */
 #include "../tap/tap.h"
+#include "fixture.h"
 
 #include "ft/lora.h"
 #include "ft/session.h"
@@ -343,7 +344,8 @@ static void fix_norms(struct reference *r, const struct ft_model *model) {
         for (size_t o = 0; o < module->out; o++) {
             for (size_t j = 0; j < module->in; j++) {
                 double v = w[module->in_out ? j * module->out + o : o * module->in + j];
-                for (size_t k = 0; k < r->rank; k++) v += r->scale * B[o * r->rank + k] * A[k * module->in + j];
+                for (size_t k = 0; k < r->rank; k++)
+                    v += r->scale * B[o * r->rank + k] * A[k * module->in + j];
                 norm[o] += v * v;
             }
             norm[o] = sqrt(norm[o]);
@@ -437,13 +439,9 @@ static void compare(const char *name, struct ft_exec *exec, struct ft_model *mod
 
 static void run(const char *name, struct ft_exec *exec, const struct ft_lora_spec *spec,
                 const struct ft_batch *batch) {
-    char path[600];
-    const char *slash = strstr(__FILE__, "tests/");
     struct ft_model *model = NULL;
     struct ft_error error = {0};
-    snprintf(path, sizeof path, "%.*stests/oracle/fixtures/%s", slash ? (int)(slash - __FILE__) : 0, __FILE__,
-             name);
-    bool good = !ft_model_new_random(&model, path, 7, &error);
+    bool good = !ft_model_new_random(&model, fixture("%s", name), 7, &error);
     if (good) good = !(spec ? ft_lora_attach(model, spec, &error) : ft_model_train_full(model, &error));
     if (ok(good, "%s%s: random weights%s", name, spec ? " by LoRA" : "", error.message))
         compare(name, exec, model, spec, batch);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Against transformers and PEFT: logits, losses and every gradient of tiny models (tests/oracle/model.py,
- * adapter.py and architecture.py wrote what they computed), and the merged model against base + adapter. Also that the
- * decoder's logits give the session's losses to the bit.
+ * adapter.py and architecture.py wrote what they computed), and the merged model against base + adapter. Also
+ * that the decoder's logits give the session's losses to the bit.
  *
  * usage: model_oracle [DIR CASE...]   other fixtures; there, also writes what architecture.py --check reads
  */
 #include "../tap/tap.h"
+#include "fixture.h"
 
 #include "ft/commit.h"
 #include "ft/decoder.h"
@@ -31,14 +32,6 @@ struct expected {
     size_t start[DOCUMENTS + 1], tokens, longest;
     double weight_sum;
 };
-
-static const char *fixtures(const char *given) {
-    static char path[512];
-    if (given) return given;
-    const char *file = __FILE__, *slash = strstr(file, "tests/");
-    snprintf(path, sizeof path, "%.*stests/oracle/fixtures", slash ? (int)(slash - file) : 0, file);
-    return path;
-}
 
 static const void *tensor(const struct expected *e, const char *name) {
     const struct ft_tensor *t = ft_safetensors_find(e->file, name);
@@ -225,7 +218,8 @@ static void test_merged(const struct fixture *f, struct ft_model *adapted, struc
     remove(at);
 }
 
-/* An adapter of our own (or what PEFT wrote, where the case is about that) after some steps, and the logits with it. */
+/* An adapter of our own (or what PEFT wrote, where the case is about that) after some steps, and the logits
+ * with it. */
 static void write_trained(const struct fixture *f, struct ft_exec *exec, const struct expected *e) {
     struct ft_error error = {0};
     struct ft_model *model = NULL;
@@ -291,7 +285,8 @@ static void test_fixture(const struct fixture *f, struct ft_exec *exec) {
 /* A case of model.py is the whole model or an adapter; one of architecture.py may be both. */
 static void test_case(const char *name, const char *given, struct ft_exec *exec) {
     char directory[640], adapted[100];
-    snprintf(directory, sizeof directory, "%s/%s", fixtures(given), name);
+    if (given) snprintf(directory, sizeof directory, "%s/%s", given, name);
+    else snprintf(directory, sizeof directory, "%s", fixture("%s", name));
     struct fixture f = {.name = name,
                         .directory = directory,
                         .file = "expected.safetensors",
@@ -308,12 +303,12 @@ static void test_case(const char *name, const char *given, struct ft_exec *exec)
 
 int main(int argc, char **argv) {
     static const char *const cases[] = {
-        "gpt2",         "llama",         "llama-tied",      "llama-bias",      "gpt2-lora",
-        "llama-lora",   "llama-lora-up", "qwen2",           "qwen3",           "mistral",
-        "phi3",         "olmo2",         "gemma",           "gemma2",          "gemma3_text",
-        "granite",      "gpt_neox",      "gpt_neox-serial", "smollm3",         "rope-linear",
-        "rope-dynamic", "rope-llama3",   "rope-yarn",       "rope-yarn-scale", "rope-longrope", "patterns-lora",
-        "layers-lora",  "dora-lora",     "gpt2-dora-lora",  "saved-lora",      "embedding-lora"};
+        "gpt2",          "llama",         "llama-tied",   "llama-bias",  "gpt2-lora",      "llama-lora",
+        "llama-lora-up", "qwen2",         "qwen3",        "mistral",     "phi3",           "olmo2",
+        "gemma",         "gemma2",        "gemma3_text",  "granite",     "gpt_neox",       "gpt_neox-serial",
+        "smollm3",       "rope-linear",   "rope-dynamic", "rope-llama3", "rope-yarn",      "rope-yarn-scale",
+        "rope-longrope", "patterns-lora", "layers-lora",  "dora-lora",   "gpt2-dora-lora", "saved-lora",
+        "embedding-lora"};
     struct ft_exec *exec;
     struct ft_error error;
     if (!ok(ft_exec_new(&exec, 2, &error) == FT_OK, "kernels")) return tap_done();

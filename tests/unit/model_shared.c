@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * Prompts that documents share: which they are, that computing them once changes no loss, that gradients are those of
- * the documents, and that no bit depends on micro-batches, threads or the instruction set. */
+ * Prompts that documents share: which they are, that computing them once changes no loss, that gradients are
+ * those of the documents, and that no bit depends on micro-batches, threads or the instruction set. */
 #include "../tap/tap.h"
 
-#include "ft/hash.h"
-#include "ft/lora.h"
 #include "ft/prefix.h"
-#include "ft/session.h"
+#include "model_fixture.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* --- which ------------------------------------------------------------------------------------------------- */
+/* --- which ---------------------------------------------------------------------------------------------- */
 
 enum { PROMPTS = 40, PROMPT_MAX = 4000 };
 
@@ -24,11 +22,14 @@ struct prompts {
 
 /* Document d: `common` tokens as all documents of this kind have them, then its own up to `length`. */
 static void write_prompt(struct prompts *p, size_t d, uint32_t kind, size_t common, size_t length) {
-    for (size_t i = 0; i < length; i++) p->ids[d][i] = i < common ? kind * 10000 + (uint32_t)i : 900000 + (uint32_t)d;
+    for (size_t i = 0; i < length; i++)
+        p->ids[d][i] = i < common ? kind * 10000 + (uint32_t)i : 900000 + (uint32_t)d;
     p->rows[d] = (struct ft_prompt_rows){p->ids[d], length};
 }
 
-static bool shares(const struct ft_prefixes *x, size_t d, size_t length) { return ft_prefixes_shared(x, d) == length; }
+static bool shares(const struct ft_prefixes *x, size_t d, size_t length) {
+    return ft_prefixes_shared(x, d) == length;
+}
 
 static void test_find(void) {
     static struct prompts p;
@@ -59,16 +60,18 @@ static void test_find(void) {
     }
     write_prompt(&p, 12, 7, 500, 500); /* like none */
     ft_prefixes_find(&x, p.rows, 13);
-    ok(x.count == 3 && x.rows == 600 && x.item[2].document == 2 && x.item[2].first == 400 && shares(&x, 11, 200) &&
-           shares(&x, 12, 0),
+    ok(x.count == 3 && x.rows == 600 && x.item[2].document == 2 && x.item[2].first == 400 &&
+           shares(&x, 11, 200) && shares(&x, 12, 0),
        "kinds that begin alike share more each on its own");
     for (size_t d = 0; d < 12; d++) write_prompt(&p, d, 1, d < 2 ? 170 : 160, 300);
     ft_prefixes_find(&x, p.rows, 12);
-    ok(x.count == 1 && shares(&x, 0, 160) && shares(&x, 11, 160), "a pair with a little more in common stays with the others");
+    ok(x.count == 1 && shares(&x, 0, 160) && shares(&x, 11, 160),
+       "a pair with a little more in common stays with the others");
 
     for (size_t d = 0; d < 8; d++) write_prompt(&p, d, 1 + (uint32_t)d / 2, 900, 901);
     ft_prefixes_find(&x, p.rows, 8);
-    ok(x.count == 2 && x.rows == 1800 && shares(&x, 2, 900) && shares(&x, 4, 0), "as many as fit, in the order of documents");
+    ok(x.count == 2 && x.rows == 1800 && shares(&x, 2, 900) && shares(&x, 4, 0),
+       "as many as fit, in the order of documents");
     for (size_t d = 0; d < 2; d++) write_prompt(&p, d, 1, 3000, 3001);
     ft_prefixes_find(&x, p.rows, 8);
     ok(x.count == 1 && x.rows == 3000 && shares(&x, 2, 0), "the first is taken however long");
@@ -77,110 +80,61 @@ static void test_find(void) {
 
     static const float weights[] = {0, 0, 0, 1, 0, 2, 0};
     size_t prompt;
-    ok(ft_document_rows(weights, 7, &prompt) == 5 && prompt == 2, "rows end before the last supervised token");
+    ok(ft_document_rows(weights, 7, &prompt) == 5 && prompt == 2,
+       "rows end before the last supervised token");
     ok(ft_document_rows(weights, 3, &prompt) == 0 && prompt == 0, "nothing supervised, no rows");
-    ok(ft_document_rows(weights, 0, &prompt) == 0 && ft_document_rows(weights, 1, &prompt) == 0, "no tokens, no rows");
+    ok(ft_document_rows(weights, 0, &prompt) == 0 && ft_document_rows(weights, 1, &prompt) == 0,
+       "no tokens, no rows");
 }
 
-/* --- losses and gradients ---------------------------------------------------------------------------------- */
+/* --- losses and gradients ------------------------------------------------------------------------------- */
 
-enum { DOCUMENTS = 12, TOKENS_MAX = 512 };
+enum { DOCUMENTS = 12 };
 
-static size_t start[DOCUMENTS + 1];
-static uint32_t ids[TOKENS_MAX];
-static float weights[TOKENS_MAX];
-static float inverse;
-
-static uint32_t noise(uint32_t *state) {
-    *state = *state * 1664525u + 1013904223u;
-    return *state >> 16;
-}
+static struct documents docs;
 
 /* Two kinds of prompt, 17 and 16 tokens, and two documents that share nothing. */
 static void make_documents(void) {
     uint32_t state = 5;
-    double sum = 0;
     for (size_t d = 0; d < DOCUMENTS; d++) {
-        size_t shared = d % 5 == 4 ? 0 : d % 2 ? 17 : 16, own = 1 + noise(&state) % 4, answer = 1 + noise(&state) % 3;
-        uint32_t kind = (uint32_t)(d % 2);
-        start[d + 1] = start[d] + shared + own + answer;
+        size_t shared = d % 5 == 4 ? 0
+                      : d % 2      ? 17
+                                   : 16,
+               own = 1 + noise(&state) % 4, answer = 1 + noise(&state) % 3;
+        uint32_t kind = (uint32_t)(d % 2), *ids = docs.ids + docs.start[d];
+        float *weights = docs.weights + docs.start[d];
+        add_document(&docs, shared + own + answer);
         for (size_t i = 0; i < shared + own + answer; i++) {
             uint32_t id = noise(&state) % 67, common = ((uint32_t)i * 7 + kind * 3) % 67;
-            ids[start[d] + i] = i < shared ? common : i == shared ? (uint32_t)d : id;
-            weights[start[d] + i] = i < shared + own ? 0 : (float)(1 + i % 2) / 2;
-            sum += (double)weights[start[d] + i];
+            ids[i] = i < shared ? common : i == shared ? (uint32_t)d : id;
+            weights[i] = i < shared + own ? 0 : (float)(1 + i % 2) / 2;
         }
     }
-    inverse = (float)(1 / sum);
+    weigh_documents(&docs);
 }
 
-static struct ft_batch documents(size_t first, size_t count) {
-    return (struct ft_batch){.documents = count, .start = start + first, .ids = ids, .weights = weights};
-}
-
-enum { FULL, LORA };
-
-static struct ft_model *open_model(const char *name, int method) {
-    char path[600];
-    const char *slash = strstr(__FILE__, "tests/");
-    struct ft_model *model = NULL;
-    struct ft_error error;
+static struct ft_model *open_fixture(const char *name, enum method method) {
     static const char *const qv[] = {"q_proj", "v_proj"};
     struct ft_lora_spec spec = {.rank = 3, .alpha = 5, .seed = 3};
-    if (strcmp(name, "llama-tied") == 0) {
-        spec.targets = (struct ft_lora_names){qv, 2};
-    }
-    snprintf(path, sizeof path, "%.*stests/oracle/fixtures/%s", slash ? (int)(slash - __FILE__) : 0, __FILE__, name);
-    if (ft_model_open(&model, path, &error)) return NULL;
-    enum ft_status status =
-        method == FULL ? ft_model_train_full(model, &error) : ft_lora_attach(model, &spec, &error);
-    size_t count;
-    struct ft_parameter *const *trained = ft_model_trained(model, &count);
-    for (size_t i = 0; method == LORA && i < count; i++) /* B is zero at first, which would hide A */
-        for (size_t e = 0; e < trained[i]->elements; e++) trained[i]->value[e] += (float)(e % 7) * 0.01f;
-    return status ? NULL : model;
-}
-
-/* One optimizer step of documents [first, end), `micro` at a time. */
-static enum ft_status step(struct ft_session *session, size_t first, size_t end, size_t micro, struct ft_loss_sum *sum,
-                           struct ft_error *error) {
-    struct ft_batch all = documents(first, end - first);
-    enum ft_status status = ft_session_begin_step(session, &all, error);
-    for (size_t d = first; d < end && !status; d += micro) {
-        struct ft_batch batch = documents(d, d + micro < end ? micro : end - d);
-        status = ft_session_step(session, &batch, inverse, sum, error);
-    }
-    if (!status) ft_session_end_step(session);
-    return status;
-}
-
-static void digest_gradients(const struct ft_model *model, const struct ft_loss_sum *sum, char hex[FT_SHA256_HEX]) {
-    size_t count;
-    struct ft_parameter *const *trained = ft_model_trained(model, &count);
-    unsigned char digest[FT_SHA256_SIZE];
-    struct ft_sha256 hash;
-    ft_sha256_init(&hash);
-    for (size_t i = 0; i < count; i++)
-        ft_sha256_update(&hash, trained[i]->grad, trained[i]->elements * sizeof(float));
-    ft_sha256_update(&hash, &sum->loss, sizeof sum->loss);
-    ft_sha256_final(&hash, digest);
-    ft_hex(digest, FT_SHA256_SIZE, hex);
+    if (strcmp(name, "llama-tied") == 0) spec.targets = (struct ft_lora_names){qv, 2};
+    return open_model(name, method, &spec);
 }
 
 /* The golden digests: a change is a change of ft-num-1. */
 static const struct {
     const char *name;
-    int method;
+    enum method method;
     const char *digest;
 } golden[] = {
-    {"llama", FULL, "af944cc200cdcf09"}, {"llama", LORA, "676b752ccc9d9803"}, {"llama-tied", FULL, "81703dd3839df0f0"},
-    {"llama-tied", LORA, "8952d127d1c2b1aa"}, {"gpt2", FULL, "4a630fd4f0bd5475"}, {"gpt2", LORA, "dc54dfe542d1590c"},
+    {"llama", FULL, "af944cc200cdcf09"},      {"llama", LORA, "676b752ccc9d9803"},
+    {"llama-tied", FULL, "81703dd3839df0f0"}, {"llama-tied", LORA, "8952d127d1c2b1aa"},
+    {"gpt2", FULL, "4a630fd4f0bd5475"},       {"gpt2", LORA, "dc54dfe542d1590c"},
 };
 
 static void test_steps(size_t g) {
     char hex[FT_SHA256_HEX];
     struct ft_error error = {0};
-    struct ft_model *model = open_model(golden[g].name, golden[g].method);
+    struct ft_model *model = open_fixture(golden[g].name, golden[g].method);
     const char *what = golden[g].method == FULL ? "full" : "LoRA";
     static const size_t micros[] = {DOCUMENTS, 1, 5, 3};
     if (!ok(model != NULL, "%s, %s: opens", golden[g].name, what)) return;
@@ -188,20 +142,27 @@ static void test_steps(size_t g) {
         for (unsigned n = 0; n < 4; n++) {
             struct ft_exec *exec;
             struct ft_session *session = NULL;
-            struct ft_session_limits limits = {.tokens = n == 3 ? 96 : TOKENS_MAX, .documents = DOCUMENTS, .longest = 40,
-                                               .prompts = n == 2 ? 33 : 0, .train = true,
+            struct ft_session_limits limits = {.tokens = n == 3 ? 96 : TOKENS_MAX,
+                                               .documents = DOCUMENTS,
+                                               .longest = 40,
+                                               .prompts = n == 2 ? 33 : 0,
+                                               .train = true,
                                                .recompute = n == 1};
             struct ft_loss_sum sum = {0}, again = {0};
-            if (!ft_isa_available((enum ft_isa)isa) || ft_exec_new_isa(&exec, n % 3 + 1, (enum ft_isa)isa, NULL))
+            if (!ft_isa_available((enum ft_isa)isa) ||
+                ft_exec_new_isa(&exec, n % 3 + 1, (enum ft_isa)isa, NULL))
                 continue;
             enum ft_status status = ft_session_new(&session, model, exec, &limits, &error);
-            if (!status) status = step(session, 0, DOCUMENTS, micros[n], &sum, &error);
-            if (!status) status = step(session, 0, DOCUMENTS, micros[n], &again, &error); /* must not see the first */
+            if (!status) status = take_step(session, &docs, 0, DOCUMENTS, micros[n], &sum, &error);
+            if (!status)
+                status = take_step(session, &docs, 0, DOCUMENTS, micros[n], &again,
+                                   &error); /* must not see the first */
             ok(!status && ft_session_shared(session, 0) == 16 && ft_session_shared(session, 1) == 17 &&
                    ft_session_shared(session, 4) == 0, "%s, %s: prompts are shared", golden[g].name, what);
-            digest_gradients(model, &again, hex);
-            ok(!status && strncmp(hex, golden[g].digest, 16) == 0, "%s, %s: %s, %zu documents at a time: %.16s",
-               golden[g].name, what, ft_isa_name((enum ft_isa)isa), micros[n], status ? error.message : hex);
+            digest_step(model, &again, hex);
+            ok(!status && strncmp(hex, golden[g].digest, 16) == 0,
+               "%s, %s: %s, %zu documents at a time: %.16s", golden[g].name, what,
+               ft_isa_name((enum ft_isa)isa), micros[n], status ? error.message : hex);
             ft_session_free(session);
             ft_exec_free(exec);
         }
@@ -210,8 +171,8 @@ static void test_steps(size_t g) {
 }
 
 /* The gradients of a step against the sum of those of its documents, each a step of its own, in binary64. */
-static void test_gradients(const char *name, int method, struct ft_exec *exec) {
-    struct ft_model *model = open_model(name, method);
+static void test_gradients(const char *name, enum method method, struct ft_exec *exec) {
+    struct ft_model *model = open_fixture(name, method);
     struct ft_session *session = NULL;
     struct ft_session_limits limits = {.tokens = TOKENS_MAX, .documents = DOCUMENTS, .train = true};
     struct ft_error error = {0};
@@ -223,12 +184,12 @@ static void test_gradients(const char *name, int method, struct ft_exec *exec) {
     double *want = calloc(total, sizeof *want), square = 0, error_square = 0;
     enum ft_status status = want ? FT_OK : FT_NOMEM;
     for (size_t d = 0; d < DOCUMENTS && !status; d++) {
-        status = step(session, d, d + 1, 1, &alone, &error);
+        status = take_step(session, &docs, d, d + 1, 1, &alone, &error);
         at = 0;
         for (size_t i = 0; i < count; i++)
             for (size_t e = 0; e < trained[i]->elements; e++) want[at++] += (double)trained[i]->grad[e];
     }
-    if (!status) status = step(session, 0, DOCUMENTS, 4, &sum, &error);
+    if (!status) status = take_step(session, &docs, 0, DOCUMENTS, 4, &sum, &error);
     at = 0;
     for (size_t i = 0; i < count && !status; i++)
         for (size_t e = 0; e < trained[i]->elements; e++, at++) {
@@ -237,29 +198,32 @@ static void test_gradients(const char *name, int method, struct ft_exec *exec) {
             error_square += off * off;
         }
     ok(!status && sum.loss == alone.loss, "%s: the same losses, to the bit", name);
-    ok(!status && square > 0 && sqrt(error_square / square) < 2e-6, "%s: gradients are the documents' (off by %.1e)", name,
-       sqrt(error_square / square));
+    ok(!status && square > 0 && sqrt(error_square / square) < 2e-6,
+       "%s: gradients are the documents' (off by %.1e)", name, sqrt(error_square / square));
     free(want);
     ft_session_free(session);
     ft_model_free(model);
 }
 
 static void test_evaluation(const char *name, struct ft_exec *exec) {
-    struct ft_model *model = open_model(name, LORA);
+    struct ft_model *model = open_fixture(name, LORA);
     struct ft_session *session = NULL;
     struct ft_session_limits limits = {.tokens = TOKENS_MAX, .documents = DOCUMENTS};
     float together[TOKENS_MAX], alone[TOKENS_MAX];
     struct ft_error error = {0};
     struct ft_loss_sum sum = {0}, one = {0};
-    if (!ok(model && !ft_session_new(&session, model, exec, &limits, &error), "%s: a session to evaluate", name)) return;
-    struct ft_batch batch = documents(0, DOCUMENTS);
+    if (!ok(model && !ft_session_new(&session, model, exec, &limits, &error), "%s: a session to evaluate",
+            name))
+        return;
+    struct ft_batch batch = batch_of(&docs, 0, DOCUMENTS);
     enum ft_status status = ft_session_evaluate(session, &batch, together, NULL, &sum, &error);
     ok(!status && ft_session_shared(session, 0) == 16, "%s: evaluation shares, too", name);
     for (size_t d = 0; d < DOCUMENTS && !status; d++) {
-        batch = documents(d, 1);
+        batch = batch_of(&docs, d, 1);
         status = ft_session_evaluate(session, &batch, alone + one.tokens, NULL, &one, &error);
     }
-    ok(!status && sum.tokens == one.tokens && memcmp(together, alone, (size_t)sum.tokens * sizeof *alone) == 0,
+    ok(!status && sum.tokens == one.tokens &&
+           memcmp(together, alone, (size_t)sum.tokens * sizeof *alone) == 0,
        "%s: losses are those of each document alone, to the bit", name);
     ft_session_free(session);
     ft_model_free(model);
@@ -278,8 +242,9 @@ int main(void) {
     test_gradients("gpt2", LORA, exec);
     test_evaluation("llama", exec);
     test_evaluation("gpt2", exec);
-    static const char *const others[] = {"mistral", "qwen3", "phi3", "olmo2", "gemma2", "gemma3_text", "granite", "gpt_neox", "smollm3"};
-    for (size_t i = 0; i < TOKENS_MAX; i++) ids[i] %= 37; /* their vocabulary; what is alike stays so */
+    static const char *const others[] = {"mistral",     "qwen3",   "phi3",     "olmo2",  "gemma2",
+                                         "gemma3_text", "granite", "gpt_neox", "smollm3"};
+    for (size_t i = 0; i < TOKENS_MAX; i++) docs.ids[i] %= 37; /* their vocabulary; what is alike stays so */
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         test_gradients(others[i], FULL, exec);
         test_gradients(others[i], LORA, exec);

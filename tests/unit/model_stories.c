@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * A real model, when it is at hand: stories260K computes what transformers computed with it. */
 #include "../tap/tap.h"
+#include "fixture.h"
 
 #include "ft/decoder.h"
 #include "ft/file.h"
@@ -12,11 +13,6 @@
 #include <string.h>
 
 enum { GREEDY_MAX = 256 };
-
-static void root(char *path, size_t size, const char *rest) {
-    const char *slash = strstr(__FILE__, "tests/");
-    snprintf(path, size, "%.*s%s", slash ? (int)(slash - __FILE__) : 0, __FILE__, rest);
-}
 
 static double compare_logits(struct ft_decoder *decoder, const struct ft_tensor *want, const uint32_t *ids,
                              size_t count, float *logits, size_t vocab) {
@@ -66,11 +62,10 @@ static void test(struct ft_model *model, struct ft_exec *exec, const struct ft_s
 }
 
 int main(void) {
-    char directory[600], fixture[600];
+    char directory[600];
     const char *shared = getenv("FT_SHARED");
     if (shared) snprintf(directory, sizeof directory, "%s/models/stories260K", shared);
-    else root(directory, sizeof directory, "../shared/models/stories260K");
-    root(fixture, sizeof fixture, "tests/oracle/fixtures/stories260K.safetensors");
+    else snprintf(directory, sizeof directory, "%s", source_path("../shared/models/stories260K"));
     if (!ft_path_is_directory(directory)) {
         puts("1..0 # SKIP the model stories260K is not here (FT_SHARED)");
         return 0;
@@ -81,7 +76,7 @@ int main(void) {
     struct ft_error error = {0};
     bool good = !ft_exec_new(&exec, 1, &error) && !ft_model_open(&model, directory, &error) &&
                 !ft_model_check_finite(exec, model, &error) &&
-                !ft_safetensors_open(&expected, fixture, &error);
+                !ft_safetensors_open(&expected, fixture("stories260K.safetensors"), &error);
     if (ok(good, "stories260K opens%s", error.message)) test(model, exec, expected);
     ft_safetensors_close(expected);
     ft_model_free(model);

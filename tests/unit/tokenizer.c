@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Tokenizers: ids and texts as Hugging Face's tokenizers computed them (tests/oracle/tokenizer.py --fixtures), what goes on after
- * other text, long runs, and broken files.
+ * Tokenizers: ids and texts as Hugging Face's tokenizers computed them (tests/oracle/tokenizer.py
+ * --fixtures), what goes on after other text, long runs, and broken files.
  */
 #include "../tap/tap.h"
+#include "fixture.h"
 
 #include "ft/file.h"
 #include "ft/json.h"
@@ -12,12 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-/* A fixture's path, found from where this source was. */
-static void fixture(char path[512], const char *name, const char *ending) {
-    static const char file[] = __FILE__, here[] = "tests/unit/tokenizer.c";
-    snprintf(path, 512, "%.*stests/oracle/fixtures/tokenizer/%s%s", (int)(sizeof file - sizeof here), file, name, ending);
-}
 
 static struct ft_error error;
 
@@ -29,10 +24,9 @@ struct subject {
 };
 
 static bool subject_open(struct subject *s, const char *name) {
-    char path[512];
     *s = (struct subject){0};
-    fixture(path, name, ".json");
-    bool good = !ft_tokenizer_load(&s->tokenizer, path, &error) && !ft_encoder_new(&s->encoder, s->tokenizer, &error);
+    bool good = !ft_tokenizer_load(&s->tokenizer, fixture("tokenizer/%s.json", name), &error) &&
+                !ft_encoder_new(&s->encoder, s->tokenizer, &error);
     if (!good) ok(false, "%s loads: %s", name, error.message);
     return good;
 }
@@ -60,13 +54,14 @@ static bool decodes_to(struct subject *s, unsigned flags, const char *want) {
     return strcmp(s->text.data ? s->text.data : "", want) == 0;
 }
 
-/* --- what the reference says ----------------------------------------------------------------------------- */
+/* --- what the reference says ---------------------------------------------------------------------------- */
 
 static bool same_ids(const struct subject *s, const struct ft_json *json, const struct cJSON *list) {
     size_t i = 0;
     for (const struct cJSON *node = ft_json_first(list); node; node = ft_json_next(node), i++) {
         uint64_t id;
-        if (i == s->ids.count || ft_json_u64(json, node, 0, UINT32_MAX, &id, &error) || id != s->ids.id[i]) return false;
+        if (i == s->ids.count || ft_json_u64(json, node, 0, UINT32_MAX, &id, &error) || id != s->ids.id[i])
+            return false;
     }
     return i == s->ids.count;
 }
@@ -87,34 +82,36 @@ static bool case_holds(struct subject *s, const struct ft_json *json) {
 static void test_reference(const char *name) {
     struct subject s;
     struct ft_lines *lines;
-    char path[512];
     const char *line;
     size_t size, cases = 0, wrong = 0;
     uint64_t first = 0;
-    fixture(path, name, ".jsonl");
     if (!subject_open(&s, name)) return;
+    const char *path = fixture("tokenizer/%s.jsonl", name);
     if (ft_lines_open(&lines, path, 0, &error)) {
         ok(false, "%s", error.message);
         return;
     }
     while (!ft_lines_next(lines, &line, &size, &error) && line) {
         struct ft_json json;
-        bool good = !ft_json_parse(&json, line, size, path, ft_lines_number(lines), &error) && case_holds(&s, &json);
+        bool good =
+            !ft_json_parse(&json, line, size, path, ft_lines_number(lines), &error) && case_holds(&s, &json);
         if (!good && !wrong++) first = ft_lines_number(lines);
         cases++;
         ft_json_release(&json);
     }
-    ok(cases > 50 && !wrong, "%s: ids and texts of %zu cases (%zu wrong, the first on line %llu)", name, cases, wrong,
-       (unsigned long long)first);
+    ok(cases > 50 && !wrong, "%s: ids and texts of %zu cases (%zu wrong, the first on line %llu)", name,
+       cases, wrong, (unsigned long long)first);
     ft_lines_close(lines);
     subject_close(&s);
 }
 
-/* Random tokenizers over all components (tests/oracle/tokenizer_random.py --fixture): a line with the tokenizer, one with its cases. */
+/* Random tokenizers over all components (tests/oracle/tokenizer_random.py --fixture): a line with the
+ * tokenizer, one with its cases. */
 static size_t wrong_cases(struct subject *s, const struct ft_json *json) {
     const struct cJSON *cases = NULL;
     size_t wrong = 0;
-    if (ft_json_get_node(json, json->root, "cases", FT_JSON_REQUIRED, FT_JSON_ARRAY, &cases, &error)) return 1;
+    if (ft_json_get_node(json, json->root, "cases", FT_JSON_REQUIRED, FT_JSON_ARRAY, &cases, &error))
+        return 1;
     for (const struct cJSON *node = ft_json_first(cases); node; node = ft_json_next(node)) {
         struct ft_json one = *json;
         one.root = (struct cJSON *)node;
@@ -125,11 +122,9 @@ static size_t wrong_cases(struct subject *s, const struct ft_json *json) {
 
 static void test_random(void) {
     struct ft_lines *lines;
-    char path[512];
-    const char *line;
+    const char *path = fixture("tokenizer/random.jsonl"), *line;
     size_t size, count = 0;
     struct subject s = {0};
-    fixture(path, "random", ".jsonl");
     if (ft_lines_open(&lines, path, 0, &error)) {
         ok(false, "%s", error.message);
         return;
@@ -139,14 +134,17 @@ static void test_random(void) {
         struct ft_json json = {0};
         if (number % 2) {
             s = (struct subject){0};
-            if (ft_tokenizer_parse(&s.tokenizer, line, size, path, &error) || ft_encoder_new(&s.encoder, s.tokenizer, &error))
+            if (ft_tokenizer_parse(&s.tokenizer, line, size, path, &error) ||
+                ft_encoder_new(&s.encoder, s.tokenizer, &error))
                 ok(false, "line %llu: %s", (unsigned long long)number, error.message);
             continue;
         }
-        bool good = !ft_json_parse(&json, line, size, path, number, &error) &&
-                    !ft_json_get_u64(&json, json.root, "seed", FT_JSON_REQUIRED, 0, UINT32_MAX, &seed, &error);
+        bool good =
+            !ft_json_parse(&json, line, size, path, number, &error) &&
+            !ft_json_get_u64(&json, json.root, "seed", FT_JSON_REQUIRED, 0, UINT32_MAX, &seed, &error);
         size_t wrong = good && s.encoder ? wrong_cases(&s, &json) : 1;
-        if (wrong) ok(false, "a random tokenizer: seed %llu, %zu cases differ", (unsigned long long)seed, wrong);
+        if (wrong)
+            ok(false, "a random tokenizer: seed %llu, %zu cases differ", (unsigned long long)seed, wrong);
         count++;
         ft_json_release(&json);
         subject_close(&s);
@@ -155,11 +153,12 @@ static void test_random(void) {
     ft_lines_close(lines);
 }
 
-/* --- our own rules --------------------------------------------------------------------------------------- */
+/* --- our own rules -------------------------------------------------------------------------------------- */
 
-/* ids(prompt) + ids(completion, CONTINUE) say prompt + completion, with a space only where the text has one. */
+/* ids(prompt) + ids(completion, CONTINUE) say prompt + completion, with a space where the text has one. */
 static void test_continue(const char *name) {
-    static const char *const part[][2] = {{"Hello", " world"}, {"Hello", "world"}, {"Hello ", "world"}, {"a\n", "b"}, {"Hello", ""}};
+    static const char *const part[][2] = {
+        {"Hello", " world"}, {"Hello", "world"}, {"Hello ", "world"}, {"a\n", "b"}, {"Hello", ""}};
     struct subject s;
     if (!subject_open(&s, name)) return;
     for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
@@ -196,12 +195,15 @@ enum { TIMES = 10 };
 enum { TIMES = 5 };
 #endif
 
-/* Long words take another way through the merges than short ones, with the same result: a run that is cut into
- * short words by nothing must decode to itself, and cost a byte at most five times what prose costs, however long. */
+/* Long words take another way through the merges than short ones, with the same result: a run that is cut
+ * into short words by nothing must decode to itself, and cost a byte at most five times what prose costs,
+ * however long. */
 static void test_long(const char *name) {
-    static const char prose[] = "When the kettle sang, Mara closed her book and walked to the window; outside, two of the "
-                                "neighbours' boys were pushing a cart uphill, and it was not going well. ";
-    static const char *const unit[] = {"x", " ", "ab", "\xe4\xb8\x80", "\xf0\x9f\x98\x80", "aaab", "the quick "};
+    static const char prose[] =
+        "When the kettle sang, Mara closed her book and walked to the window; outside, two of the "
+        "neighbours' boys were pushing a cart uphill, and it was not going well. ";
+    static const char *const unit[] = {"x",    " ",         "ab", "\xe4\xb8\x80", "\xf0\x9f\x98\x80",
+                                       "aaab", "the quick "};
     enum { LENGTH = 1 << 20 };
     struct subject s;
     char *text = malloc(LENGTH + 1);
@@ -212,8 +214,10 @@ static void test_long(const char *name) {
         size_t length = LENGTH / strlen(unit[u]) * strlen(unit[u]);
         repeat(unit[u], text, length);
         double seconds = encoding_seconds(&s, text, length);
-        ok(isfinite(seconds) && decodes_to(&s, 0, text), "%s: a megabyte of \"%s\" comes back", name, unit[u]);
-        if (!ok(seconds <= TIMES * usual + 0.01, "%s: in no more than %d times the time of prose", name, TIMES))
+        ok(isfinite(seconds) && decodes_to(&s, 0, text), "%s: a megabyte of \"%s\" comes back", name,
+           unit[u]);
+        if (!ok(seconds <= TIMES * usual + 0.01, "%s: in no more than %d times the time of prose", name,
+                TIMES))
             printf("# %.3f s, prose %.3f s\n", seconds, usual);
     }
     free(text);
@@ -224,12 +228,12 @@ static void test_long(const char *name) {
 static bool open_by_machine(struct subject *s, const char *name) {
     static const char from[] = "|\\\\s+\"", to[] = "|\\\\s+|(?!)\"";
     struct ft_buffer json = {0}, changed = {0};
-    char path[512];
+    const char *path = fixture("tokenizer/%s.json", name);
     *s = (struct subject){0};
-    fixture(path, name, ".json");
     bool good = !ft_read_all(&json, path, 1 << 20, &error);
     const char *at = good ? strstr(json.data, from) : NULL;
-    good = at && !ft_buffer_append(&changed, json.data, (size_t)(at - json.data), &error) && !ft_buffer_string(&changed, to, &error) &&
+    good = at && !ft_buffer_append(&changed, json.data, (size_t)(at - json.data), &error) &&
+           !ft_buffer_string(&changed, to, &error) &&
            !ft_buffer_string(&changed, at + strlen(from), &error) &&
            !ft_tokenizer_parse(&s->tokenizer, changed.data, changed.size, path, &error) &&
            !ft_encoder_new(&s->encoder, s->tokenizer, &error);
@@ -240,8 +244,10 @@ static bool open_by_machine(struct subject *s, const char *name) {
 
 /* Random texts over all that the expressions tell apart. */
 static void test_known(const char *name) {
-    static const char *const part[] = {" ", " ", "  ", "\n", "\r", "\t", "a", "B", "sS", "'", "'s", "'LL", "'\xc5\xbf", "1", "22", "\xc2\xbd",
-                                       "!", "_", "\xc3\xa9", "\xe4\xbd\xa0", "\xcc\x81", "\xc2\xa0", "\xe3\x80\x80", "\xc2\x85", "\xf0\x9f\x98\x80"};
+    static const char *const part[] = {
+        " ", " ", "  ", "\n", "\r", "\t", "a", "B", "sS", "'", "'s", "'LL", "'\xc5\xbf", "1", "22",
+        "\xc2\xbd", "!", "_", "\xc3\xa9", "\xe4\xbd\xa0", "\xcc\x81", "\xc2\xa0", "\xe3\x80\x80",
+        "\xc2\x85", "\xf0\x9f\x98\x80"};
     struct subject hand, machine;
     if (!subject_open(&hand, name)) return;
     bool good = open_by_machine(&machine, name);
@@ -266,13 +272,15 @@ static void test_known(const char *name) {
 }
 
 static void test_text(void) {
-    static const char *const bad[] = {"\xff", "a\xc3", "\xed\xa0\x80", "\xc0\x80", "\xf4\x90\x80\x80", "\xe2\x82"};
+    static const char *const bad[] = {"\xff",    "a\xc3", "\xed\xa0\x80", "\xc0\x80", "\xf4\x90\x80\x80",
+                                      "\xe2\x82"};
     struct subject s;
     if (!subject_open(&s, "spm")) return;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        ok(!encodes(&s, bad[i], strlen(bad[i]), 0) && error.status == FT_FORMAT && s.ids.count == 0, "refused: %s", error.message);
-    ok(encodes(&s, "a\0b", 3, 0) && !ft_decode(s.tokenizer, s.ids.id, s.ids.count, 0, &s.text, &error) && s.text.size == 3 &&
-           !memcmp(s.text.data, "a\0b", 3),
+        ok(!encodes(&s, bad[i], strlen(bad[i]), 0) && error.status == FT_FORMAT && s.ids.count == 0,
+           "refused: %s", error.message);
+    ok(encodes(&s, "a\0b", 3, 0) && !ft_decode(s.tokenizer, s.ids.id, s.ids.count, 0, &s.text, &error) &&
+           s.text.size == 3 && !memcmp(s.text.data, "a\0b", 3),
        "NUL is a character");
     uint32_t id;
     size_t length;
@@ -280,16 +288,17 @@ static void test_text(void) {
            !strcmp(ft_tokenizer_token(s.tokenizer, 2, &length), "</s>") && length == 4,
        "tokens by text and by id");
     ok(!ft_tokenizer_find(s.tokenizer, "</S>", 4, &id) && !ft_tokenizer_token(s.tokenizer, 1 << 30, NULL) &&
-           !ft_tokenizer_bos(s.tokenizer, &id) && !ft_tokenizer_eos(s.tokenizer, &length) && !ft_tokenizer_template(s.tokenizer) &&
-           strlen(ft_tokenizer_digest(s.tokenizer)) == 64,
+           !ft_tokenizer_bos(s.tokenizer, &id) && !ft_tokenizer_eos(s.tokenizer, &length) &&
+           !ft_tokenizer_template(s.tokenizer) && strlen(ft_tokenizer_digest(s.tokenizer)) == 64,
        "what is not there");
     subject_close(&s);
     if (!subject_open(&s, "metaspace")) return;
-    ok(encodes(&s, "\xf0\x93\x80\x80", 4, 0) && s.ids.count == 2 && s.ids.id[1] == 0, "an unknown character is the unknown token");
+    ok(encodes(&s, "\xf0\x93\x80\x80", 4, 0) && s.ids.count == 2 && s.ids.id[1] == 0,
+       "an unknown character is the unknown token");
     subject_close(&s);
 }
 
-/* --- broken files ---------------------------------------------------------------------------------------- */
+/* --- broken files --------------------------------------------------------------------------------------- */
 
 #define MODEL(body) "{\"model\":{\"type\":\"BPE\"," body "}}"
 #define PARTS(parts) "{" parts ",\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}"
@@ -327,12 +336,19 @@ static const struct {
     {FT_FORMAT, "{\"model\":{\"type\":\"WordLevel\",\"vocab\":[[\"a\",0]]}}", "ids that are scores"},
     {FT_FORMAT, "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",-1],[\"b\"]]}}", "a token without score"},
     {FT_FORMAT, "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",1e999]]}}", "an infinite score"},
-    {FT_FORMAT, "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",-1],[\"a\",-2]]}}", "a token with two scores"},
-    {FT_FORMAT, "{\"model\":{\"type\":\"Unigram\",\"unk_id\":5,\"vocab\":[[\"a\",-1]]}}", "an unknown unk_id"},
-    {FT_FORMAT, PARTS("\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAA\"}"), "a map that is not base64"},
-    {FT_FORMAT, PARTS("\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"/////w==\"}"), "a map that is cut"},
-    {FT_UNSUPPORTED, PARTS("\"post_processor\":{\"type\":\"Sequence\",\"processors\":[{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"x\"}},"
-                           "{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"x\":{\"id\":\"x\",\"ids\":[0]}}},{\"type\":\"BertProcessing\",\"sep\":[\"a\",0],\"cls\":[\"a\",0]}]}"),
+    {FT_FORMAT, "{\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",-1],[\"a\",-2]]}}",
+     "a token with two scores"},
+    {FT_FORMAT, "{\"model\":{\"type\":\"Unigram\",\"unk_id\":5,\"vocab\":[[\"a\",-1]]}}",
+     "an unknown unk_id"},
+    {FT_FORMAT, PARTS("\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAA\"}"),
+     "a map that is not base64"},
+    {FT_FORMAT, PARTS("\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"/////w==\"}"),
+     "a map that is cut"},
+    {FT_UNSUPPORTED,
+     PARTS("\"post_processor\":{\"type\":\"Sequence\",\"processors\":[{\"type\":\"TemplateProcessing\","
+           "\"single\":[{\"SpecialToken\":{\"id\":\"x\"}},"
+           "{\"Sequence\":{\"id\":\"A\"}}],\"special_tokens\":{\"x\":{\"id\":\"x\",\"ids\":[0]}}},{\"type\":"
+           "\"BertProcessing\",\"sep\":[\"a\",0],\"cls\":[\"a\",0]}]}"),
      "tokens behind a template"},
     {FT_UNSUPPORTED, MODEL("\"vocab\":{\"a\":0},\"merges\":[],\"dropout\":0.1"), "dropout"},
     {FT_UNSUPPORTED, "{\"model\":{\"type\":\"Magic\",\"vocab\":{\"a\":0}}}", "an unknown model"},
@@ -341,24 +357,36 @@ static const struct {
     {FT_UNSUPPORTED, PARTS("\"pre_tokenizer\":{\"type\":\"Magic\"}"), "an unknown pre-tokenizer"},
     {FT_UNSUPPORTED, PARTS("\"post_processor\":{\"type\":\"Magic\"}"), "an unknown post-processor"},
     {FT_UNSUPPORTED, PARTS("\"decoder\":{\"type\":\"Magic\"}"), "an unknown decoder"},
-    {FT_UNSUPPORTED, PARTS("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":\"Isolated\"}"), "a broken expression"},
-    {FT_FORMAT, PARTS("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Magic\"}"), "an unknown behavior"},
-    {FT_FORMAT, PARTS("\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Isolated\"}"), "a split without pattern"},
+    {FT_UNSUPPORTED,
+     PARTS("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":\"Isolated\"}"),
+     "a broken expression"},
+    {FT_FORMAT,
+     PARTS("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Magic\"}"),
+     "an unknown behavior"},
+    {FT_FORMAT, PARTS("\"pre_tokenizer\":{\"type\":\"Split\",\"behavior\":\"Isolated\"}"),
+     "a split without pattern"},
     {FT_FORMAT, PARTS("\"added_tokens\":[{\"id\":0,\"content\":\"b\"}]"), "an added token with a used id"},
-    {FT_FORMAT, PARTS("\"added_tokens\":[{\"id\":1,\"content\":\"a\"}]"), "an added token with another id than the vocabulary's"},
+    {FT_FORMAT, PARTS("\"added_tokens\":[{\"id\":1,\"content\":\"a\"}]"),
+     "an added token with another id than the vocabulary's"},
     {FT_FORMAT, PARTS("\"added_tokens\":[{\"id\":7,\"content\":\"b\"}]"), "an added token behind a hole"},
     {FT_FORMAT, PARTS("\"added_tokens\":{}"), "added tokens that are no list"},
-    {FT_FORMAT, PARTS("\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"A\"}},"
-                      "{\"SpecialToken\":{\"id\":\"x\"}}],\"special_tokens\":{\"x\":{\"id\":\"x\",\"ids\":[9]}}}"), "a template of an unknown id"},
-    {FT_FORMAT, PARTS("\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[],\"special_tokens\":{}}"), "a template without text"},
+    {FT_FORMAT,
+     PARTS("\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"A\"}},"
+           "{\"SpecialToken\":{\"id\":\"x\"}}],\"special_tokens\":{\"x\":{\"id\":\"x\",\"ids\":[9]}}}"),
+     "a template of an unknown id"},
+    {FT_FORMAT,
+     PARTS("\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[],\"special_tokens\":{}}"),
+     "a template without text"},
 };
 
 static void test_broken(void) {
     for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
         struct ft_tokenizer *t = NULL;
-        enum ft_status status = ft_tokenizer_parse(&t, broken[i].json, strlen(broken[i].json), "t.json", &error);
-        ok(status == broken[i].status && !t && (strstr(error.message, "expression") || strstr(error.message, "t.json")), "%s: %s", broken[i].what,
-           status ? error.message : "accepted");
+        enum ft_status status =
+            ft_tokenizer_parse(&t, broken[i].json, strlen(broken[i].json), "t.json", &error);
+        ok(status == broken[i].status && !t &&
+               (strstr(error.message, "expression") || strstr(error.message, "t.json")),
+           "%s: %s", broken[i].what, status ? error.message : "accepted");
         ft_tokenizer_free(t);
     }
 }

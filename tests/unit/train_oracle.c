@@ -2,6 +2,7 @@
  * Against PyTorch and PEFT: the loss curve of 100 AdamW steps with warm-up, cosine, weight decay and clipping
  * (tests/oracle/train.py wrote what they computed). */
 #include "../tap/tap.h"
+#include "fixture.h"
 
 #include "ft/lora.h"
 #include "ft/safetensors.h"
@@ -12,13 +13,6 @@
 #include <string.h>
 
 enum { ROWS_MAX = 64, STEPS = 100 };
-
-static const char *fixtures(void) {
-    static char path[512];
-    const char *file = __FILE__, *slash = strstr(file, "tests/");
-    snprintf(path, sizeof path, "%.*stests/oracle/fixtures", slash ? (int)(slash - file) : 0, file);
-    return path;
-}
 
 /* A fixture as the set that ft_ftok_load would have made. */
 struct fixture {
@@ -36,13 +30,12 @@ static void *copy_of(const struct ft_tensor *tensor) {
 }
 
 static bool read_fixture(struct fixture *f, const char *name, struct ft_error *error) {
-    char path[600];
-    snprintf(path, sizeof path, "%s/train-%s.safetensors", fixtures(), name);
-    if (ft_safetensors_open(&f->file, path, error)) return false;
+    if (ft_safetensors_open(&f->file, fixture("train-%s.safetensors", name), error)) return false;
     const struct ft_tensor *lengths = ft_safetensors_find(f->file, "lengths");
     uint32_t length[ROWS_MAX];
     memcpy(length, lengths->data, lengths->bytes);
-    f->set = (struct ft_ftok_set){.rows = lengths->elements, .start = f->start, .line = f->line, .vocab_size = 67};
+    f->set =
+        (struct ft_ftok_set){.rows = lengths->elements, .start = f->start, .line = f->line, .vocab_size = 67};
     for (size_t r = 0; r < f->set.rows; r++) {
         f->start[r + 1] = f->start[r] + length[r];
         if (length[r] > f->set.longest) f->set.longest = length[r];
@@ -54,7 +47,8 @@ static bool read_fixture(struct fixture *f, const char *name, struct ft_error *e
 }
 
 static bool make_recipe(struct ft_recipe *recipe, bool lora, struct ft_error *error) {
-    static const char *const words[] = {"shuffle=false", "batch=6", "steps=100", "warmup=10", "weight_decay=0.1", "clip=1"};
+    static const char *const words[] = {"shuffle=false", "batch=6",          "steps=100",
+                                        "warmup=10",     "weight_decay=0.1", "clip=1"};
     ft_recipe_init(recipe);
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (ft_recipe_set(recipe, words[i], error)) return false;
@@ -63,12 +57,9 @@ static bool make_recipe(struct ft_recipe *recipe, bool lora, struct ft_error *er
 }
 
 static bool make_model(struct ft_model **model, const char *name, bool lora, struct ft_error *error) {
-    char path[600];
-    snprintf(path, sizeof path, "%s/%s", fixtures(), name);
-    if (ft_model_open(model, path, error)) return false;
+    if (ft_model_open(model, fixture("%s", name), error)) return false;
     if (!lora) return !ft_model_train_full(*model, error);
-    strncat(path, "/adapter", sizeof path - strlen(path) - 1);
-    return !ft_lora_load(*model, path, true, NULL, error);
+    return !ft_lora_load(*model, fixture("%s/adapter", name), true, NULL, error);
 }
 
 static void compare(struct ft_trainer *trainer, const struct fixture *f, const char *name) {
@@ -85,8 +76,8 @@ static void compare(struct ft_trainer *trainer, const struct fixture *f, const c
         if (i == 0) first = last;
         worst = fmax(worst, fabs(step.loss - (double)last));
     }
-    ok(worst < 1e-3, "%s: 100 losses within 1e-3 of PyTorch's, %.3f to %.3f (largest difference %.1e)", name, (double)first,
-       (double)last, worst);
+    ok(worst < 1e-3, "%s: 100 losses within 1e-3 of PyTorch's, %.3f to %.3f (largest difference %.1e)", name,
+       (double)first, (double)last, worst);
 }
 
 static void test_curve(struct ft_exec *exec, const char *name) {
@@ -96,8 +87,13 @@ static void test_curve(struct ft_exec *exec, const char *name) {
     struct ft_recipe recipe;
     struct ft_model *model = NULL;
     struct ft_trainer *trainer = NULL;
-    bool good = read_fixture(&f, name, &error) && make_recipe(&recipe, lora, &error) && make_model(&model, name, lora, &error);
-    struct ft_trainer_spec spec = {.recipe = &recipe, .model = model, .exec = exec, .train = &f.set, .train_name = name,
+    bool good = read_fixture(&f, name, &error) && make_recipe(&recipe, lora, &error) &&
+                make_model(&model, name, lora, &error);
+    struct ft_trainer_spec spec = {.recipe = &recipe,
+                                   .model = model,
+                                   .exec = exec,
+                                   .train = &f.set,
+                                   .train_name = name,
                                    .micro_rows = 4};
     if (good && !ft_trainer_new(&trainer, &spec, &error)) compare(trainer, &f, name);
     else ok(false, "%s: %s", name, error.message);
