@@ -1,34 +1,23 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: MIT
-# GGUF files from strangers: every broken one ends with status 2 and a message that names the file (and never a crash),
+# GGUF files from strangers: every broken one ends with status 2 and a message that names the file (and never
+# a crash),
 # and leaves nothing behind. A good one is read, converted, written again; and what was written says the same.
 use strict;
 use warnings;
 use Digest::SHA qw(sha256_hex);
-use File::Path qw(remove_tree);
-use File::Temp qw(tempdir);
+use FindBin;
+use lib "$FindBin::Bin/../tap";
+use Programs;
+use Test::More;
 
-my $bin = $ENV{FT_BIN} or die "FT_BIN is the directory of the programs\n";
-$ENV{ASAN_OPTIONS} = 'exitcode=99:detect_leaks=1:allocator_may_return_null=1';
-$ENV{UBSAN_OPTIONS} = 'exitcode=99';
-my $tmp = tempdir('ft-gguf-XXXXXX', TMPDIR => 1, CLEANUP => 1);
-chdir $tmp or die "$tmp: $!\n";
-END { chdir '/' }
-my ($count, $failed) = (0, 0);
+# --- a file, built ------------------------------------------------------------------------------------------
 
-sub ok {
-    my ($good, $what) = @_;
-    $count++;
-    $failed++ unless $good;
-    $what =~ s/[^ -~]/?/g;
-    print $good ? '' : 'not ', "ok $count - $what\n";
-}
-
-# --- a file, built -----------------------------------------------------------------------------------------------
-
-my %code = (u8 => 0, i8 => 1, u16 => 2, i16 => 3, u32 => 4, i32 => 5, f32 => 6, bool => 7, string => 8, array => 9, u64 => 10,
+my %code = (u8 => 0, i8 => 1, u16 => 2, i16 => 3, u32 => 4, i32 => 5, f32 => 6, bool => 7, string => 8,
+    array => 9, u64 => 10,
     i64 => 11, f64 => 12);
-my %pack = (u8 => 'C', i8 => 'c', u16 => 'S<', i16 => 's<', u32 => 'L<', i32 => 'l<', f32 => 'f<', bool => 'C', u64 => 'Q<',
+my %pack = (u8 => 'C', i8 => 'c', u16 => 'S<', i16 => 's<', u32 => 'L<', i32 => 'l<', f32 => 'f<',
+    bool => 'C', u64 => 'Q<',
     i64 => 'q<', f64 => 'd<');
 
 sub text { my ($s) = @_; return pack('Q<', length $s) . $s }
@@ -37,15 +26,18 @@ sub value { my ($type, $value) = @_; return pack('L<', $code{$type}) . element($
 
 sub list {
     my ($type, @values) = @_;
-    return pack('L<L<Q<', $code{array}, $code{$type}, scalar @values) . join '', map { element($type, $_) } @values;
+    return pack('L<L<Q<', $code{array}, $code{$type}, scalar @values) . join '', map { element($type, $_)
+        } @values;
 }
 
 my @tokens = ('<unk>', '<s>', '</s>', "\xe2\x96\x81", 'a', 'b', 'ab', "\xe2\x96\x81a");
 
 # Values by key, in order; tensors: [name, [dimensions, innermost first], type, bytes].
 sub good {
-    my %shape = ('token_embd' => [32, 8], 'blk.0.attn_q' => [32, 32], 'blk.0.attn_k' => [32, 16], 'blk.0.attn_v' => [32, 16],
-        'blk.0.attn_output' => [32, 32], 'blk.0.ffn_gate' => [32, 32], 'blk.0.ffn_up' => [32, 32], 'blk.0.ffn_down' => [32, 32],
+    my %shape = ('token_embd' => [32, 8], 'blk.0.attn_q' => [32, 32], 'blk.0.attn_k' => [32, 16],
+        'blk.0.attn_v' => [32, 16],
+        'blk.0.attn_output' => [32, 32], 'blk.0.ffn_gate' => [32, 32], 'blk.0.ffn_up' => [32, 32],
+            'blk.0.ffn_down' => [32, 32],
         'output_norm' => [32], 'blk.0.attn_norm' => [32], 'blk.0.ffn_norm' => [32]);
     my @tensors;
     my $seed = 1;
@@ -56,7 +48,8 @@ sub good {
         if (@dims == 1) { $bytes = pack 'f<*', (1) x $elements }
         else { # Q8_0: a scale of 2^-8 and what a small generator says
             for (1 .. $elements / 32) { # 127 among them, so that the same block is found again
-                $bytes .= pack 'S<c32', 0x1c00, 127, map { $seed = ($seed * 1103515245 + 12345) % 2147483648; ($seed >> 16) % 127 - 63 } 1 .. 31;
+                $bytes .= pack 'S<c32', 0x1c00, 127, map { $seed = ($seed * 1103515245 + 12345) % 2147483648;
+                    ($seed >> 16) % 127 - 63 } 1 .. 31;
             }
         }
         push @tensors, ["$name.weight", [@dims], @dims == 1 ? 0 : 8, $bytes];
@@ -87,13 +80,15 @@ sub good {
 
 sub build {
     my ($file) = @_;
-    my $bytes = ($file->{magic} // 'GGUF') . pack('L<Q<Q<', $file->{version}, $file->{n_tensors} // scalar @{$file->{tensors}},
+    my $bytes = ($file->{magic} // 'GGUF') . pack('L<Q<Q<', $file->{version},
+        $file->{n_tensors} // scalar @{$file->{tensors}},
         $file->{n_values} // scalar @{$file->{values}});
     $bytes .= text($_->[0]) . $_->[1] for @{$file->{values}};
     my ($offset, $data) = (0, '');
     for my $t (@{$file->{tensors}}) {
         my ($name, $dims, $type, $raw, %odd) = @$t;
-        $bytes .= text($name) . pack("L<", $odd{rank} // scalar @$dims) . pack('Q<*', @$dims) . pack('L<Q<', $type, $odd{offset} // $offset);
+        $bytes .= text($name) . pack("L<", $odd{rank} // scalar @$dims) . pack('Q<*', @$dims)
+            . pack('L<Q<', $type, $odd{offset} // $offset);
         $data .= $raw;
         $data .= "\0" x (-length($data) % $file->{align});
         $offset = length $data;
@@ -102,39 +97,14 @@ sub build {
     return $bytes . $data . ($file->{tail} // '');
 }
 
-sub spit {
-    my ($path, $bytes) = @_;
-    open my $out, '>:raw', $path or die "$path: $!\n";
-    print $out $bytes;
-    close $out or die "$path: $!\n";
-}
-
-sub slurp {
-    my ($path) = @_;
-    open my $in, '<:raw', $path or return '';
-    local $/;
-    return scalar <$in> // '';
-}
-
-# The exit status (a signal is 1000 and more) and what was said on standard error.
-sub run {
-    my ($command) = @_;
-    my $wait = system "$bin/$command >stdout 2>stderr </dev/null";
-    return ($wait & 127 ? 1000 + ($wait & 127) : $wait >> 8, slurp('stderr'));
-}
-
-# --- cases -------------------------------------------------------------------------------------------------------
+# --- cases --------------------------------------------------------------------------------------------------
 
 # The bytes as x.gguf, through a program that reads everything.
-sub refuse {
+sub refuse_bytes {
     my ($what, $bytes, $says) = @_;
     spit('x.gguf', $bytes);
-    my ($status, $said) = run('ft-merge -m x.gguf -o out --threads 1');
-    print "# $said" if $ENV{FT_SHOW};
-    my $good = $status == 2 && $said =~ /x\.gguf/ && $said =~ /^ft-merge: [^\n]+\n\z/ && !-e 'out' && (!$says || $said =~ $says);
-    ok($good, $what);
-    print "# status $status: $said\n" unless $good;
-    remove_tree('out');
+    refuse($what, 'ft-merge -m x.gguf -o out --threads 1', [qr/x\.gguf/, qr/^ft-merge: [^\n]+\n\z/,
+        $says // ()]);
 }
 
 # A change of the good file's structure.
@@ -142,10 +112,11 @@ sub broken {
     my ($what, $change, $says) = @_;
     my $file = good();
     $change->($file);
-    refuse($what, build($file), $says);
+    refuse_bytes($what, build($file), $says);
 }
 
-sub set { my ($key, $bytes) = @_; return sub { for (@{$_[0]{values}}) { $_->[1] = $bytes if $_->[0] eq $key } } }
+sub set { my ($key, $bytes) = @_; return sub { for (@{$_[0]{values}}) { $_->[1] = $bytes if $_->[0] eq $key }
+    } }
 sub drop { my ($key) = @_; return sub { $_[0]{values} = [grep { $_->[0] ne $key } @{$_[0]{values}}] } }
 sub add { my ($key, $bytes) = @_; return sub { push @{$_[0]{values}}, [$key, $bytes] } }
 
@@ -156,30 +127,31 @@ sub tensor {
 
 my $whole = build(good());
 spit('good.gguf', $whole);
-my ($status, $said) = run('ft-merge -m good.gguf -o hf --threads 1');
-ok($status == 0, "the good file is good $said");
+my ($status, $out, $said) = run('ft-merge -m good.gguf -o hf --threads 1');
+report($status == 0, "the good file is good", $said);
 
-refuse('empty', '');
-refuse('one byte', 'G');
-refuse('only the magic number', 'GGUF');
-refuse('another magic number', build({%{good()}, magic => 'GGML'}), qr/not a GGUF/);
-refuse('version 1', build({%{good()}, version => 1}), qr/version 1/);
-refuse('version 2', build({%{good()}, version => 2}), qr/version 2/);
-refuse('version 4', build({%{good()}, version => 4}), qr/version 4/);
-refuse('big-endian', build({%{good()}, version => 3 << 24}), qr/big-endian/);
-refuse("cut at $_", substr $whole, 0, $_) for 5, 9, 20, 23, 24, 30, 33, 60, 64, 100, 300, 600, 900, 1200;
-refuse('one byte short of its data', substr($whole, 0, length($whole) - 65), qr/cut off|more than/);
-refuse('half its data', substr($whole, 0, length($whole) / 2), qr/whole copy/);
-refuse('a page of bytes behind', $whole . "\0" x 4096, qr/follow the last/);
-refuse('2^64-1 tensors', build({%{good()}, n_tensors => ~0}), qr/too many/);
-refuse('2^63 tensors', build({%{good()}, n_tensors => 1 << 63}), qr/too many/);
-refuse('2^20 tensors', build({%{good()}, n_tensors => 1 << 20}), qr/too many/);
-refuse('one tensor more than there are', build({%{good()}, n_tensors => 12}));
-refuse('one tensor less than there are', build({%{good()}, n_tensors => 10}));
-refuse('2^64-1 values', build({%{good()}, n_values => ~0}), qr/too many/);
-refuse('2^60 values', build({%{good()}, n_values => 1 << 60}), qr/too many/);
-refuse('one value more than there are', build({%{good()}, n_values => 18}));
-refuse('one value less than there are', build({%{good()}, n_values => 16}));
+refuse_bytes('empty', '');
+refuse_bytes('one byte', 'G');
+refuse_bytes('only the magic number', 'GGUF');
+refuse_bytes('another magic number', build({%{good()}, magic => 'GGML'}), qr/not a GGUF/);
+refuse_bytes('version 1', build({%{good()}, version => 1}), qr/version 1/);
+refuse_bytes('version 2', build({%{good()}, version => 2}), qr/version 2/);
+refuse_bytes('version 4', build({%{good()}, version => 4}), qr/version 4/);
+refuse_bytes('big-endian', build({%{good()}, version => 3 << 24}), qr/big-endian/);
+refuse_bytes("cut at $_", substr $whole, 0, $_) for 5, 9, 20, 23, 24, 30, 33, 60, 64, 100, 300, 600, 900,
+    1200;
+refuse_bytes('one byte short of its data', substr($whole, 0, length($whole) - 65), qr/cut off|more than/);
+refuse_bytes('half its data', substr($whole, 0, length($whole) / 2), qr/whole copy/);
+refuse_bytes('a page of bytes behind', $whole . "\0" x 4096, qr/follow the last/);
+refuse_bytes('2^64-1 tensors', build({%{good()}, n_tensors => ~0}), qr/too many/);
+refuse_bytes('2^63 tensors', build({%{good()}, n_tensors => 1 << 63}), qr/too many/);
+refuse_bytes('2^20 tensors', build({%{good()}, n_tensors => 1 << 20}), qr/too many/);
+refuse_bytes('one tensor more than there are', build({%{good()}, n_tensors => 12}));
+refuse_bytes('one tensor less than there are', build({%{good()}, n_tensors => 10}));
+refuse_bytes('2^64-1 values', build({%{good()}, n_values => ~0}), qr/too many/);
+refuse_bytes('2^60 values', build({%{good()}, n_values => 1 << 60}), qr/too many/);
+refuse_bytes('one value more than there are', build({%{good()}, n_values => 18}));
+refuse_bytes('one value less than there are', build({%{good()}, n_values => 16}));
 
 # values
 broken('a key of 2^64-1 bytes', sub { push @{$_[0]{values}}, ['', 'x' x 8 . pack 'Q<', ~0] });
@@ -198,12 +170,14 @@ broken('a string that is not UTF-8', add('k', value('string', "\xc3\x28")), qr/U
 broken('an overlong form of UTF-8', add('k', value('string', "\xc0\x80")), qr/UTF-8/);
 broken('a surrogate in UTF-8', add('k', value('string', "\xed\xa0\x80")), qr/UTF-8/);
 broken('an array of arrays', add('k', pack('L<L<Q<', 9, 9, 1) . pack('L<Q<', 4, 0)), qr/arrays of arrays/);
-broken('arrays of arrays, a hundred deep', add('k', pack('L<', 9) . pack('L<Q<', 9, 1) x 100), qr/arrays of arrays/);
+broken('arrays of arrays, a hundred deep', add('k', pack('L<', 9) . pack('L<Q<', 9, 1) x 100),
+    qr/arrays of arrays/);
 broken('an array of 2^64-1 numbers', add('k', pack 'L<L<Q<', 9, 4, ~0), qr/cannot be/);
 broken('an array of 2^62 numbers of 4 bytes', add('k', pack 'L<L<Q<', 9, 6, 1 << 62), qr/cannot be/);
 broken('an array of 2^61 strings', add('k', pack 'L<L<Q<', 9, 8, 1 << 61), qr/cannot be/);
 broken('an array of a type 99', add('k', pack 'L<L<Q<', 9, 99, 0), qr/no type/);
-broken('a string in an array that runs over', add('k', pack('L<L<Q<', 9, 8, 2) . text('a') . pack('Q<', 1 << 40)), qr/are left/);
+broken('a string in an array that runs over', add('k', pack('L<L<Q<', 9, 8, 2) . text('a')
+    . pack('Q<', 1 << 40)), qr/are left/);
 
 # alignment
 broken("an alignment of $_", add('general.alignment', value('u32', $_))) for 0, 3, 24, 0x80000000, 0xffffffff;
@@ -220,7 +194,8 @@ broken('2^32-1 dimensions', tensor($q, sub { push @{$_[0]}, rank => 0xffffffff }
 broken('a dimension of 0', tensor($q, sub { $_[0][1] = [32, 0] }), qr/dimension/);
 broken('a dimension of 2^64-1', tensor($q, sub { $_[0][1] = [32, ~0] }), qr/dimension/);
 broken('dimensions whose product is 2^64', tensor($q, sub { $_[0][1] = [1 << 32, 1 << 32] }), qr/dimension/);
-broken('dimensions whose product is 2^64 + 1024', tensor($q, sub { $_[0][1] = [1 << 31, 1 << 31, 4, 1] }), qr/dimension|more than/);
+broken('dimensions whose product is 2^64 + 1024', tensor($q, sub { $_[0][1] = [1 << 31, 1 << 31, 4, 1] }),
+    qr/dimension|more than/);
 broken('more elements than bytes', tensor($q, sub { $_[0][1] = [32, 1 << 40] }), qr/more than/);
 broken('rows that are no whole blocks', tensor($q, sub { $_[0][1] = [33, 32] }), qr/blocks/);
 broken('a tensor of type 4', tensor($q, sub { $_[0][2] = 4 }), qr/no type/);
@@ -238,19 +213,26 @@ broken('an empty name', tensor($q, sub { $_[0][0] = '' }), qr/empty/);
 broken('a name that is not UTF-8', tensor($q, sub { $_[0][0] = "q\x80" }), qr/UTF-8/);
 broken('a name with an escape', tensor($q, sub { $_[0][0] = "q\e[2J" }), qr/control/);
 broken('a tensor that nobody knows', tensor($q, sub { $_[0][0] = 'blk.0.attn_x.weight' }), qr/missing/);
-broken('a tensor too many', sub { push @{$_[0]{tensors}}, ['extra.weight', [4], 0, "\0" x 16] }, qr/unexpected/);
+broken('a tensor too many', sub { push @{$_[0]{tensors}}, ['extra.weight', [4], 0, "\0" x 16] },
+    qr/unexpected/);
 broken('a matrix of another shape', tensor($q, sub { $_[0][1] = [64, 16] }), qr/attn_q/);
 broken('a norm that is a matrix', tensor('output_norm.weight', sub { $_[0][1] = [32, 1] }), qr/output_norm/);
-broken('no embeddings', sub { $_[0]{tensors} = [grep { $_->[0] ne 'token_embd.weight' } @{$_[0]{tensors}}] }, qr/token_embd/);
-broken('a scale that is not a number', tensor($q, sub { substr $_[0][3], 34, 2, "\x00\x7e" }), qr/NaN or an infinity/);
-broken('a scale that is infinite', tensor($q, sub { substr $_[0][3], 0, 2, "\x00\x7c" }), qr/NaN or an infinity/);
-broken('a norm that is not a number', tensor('output_norm.weight', sub { substr $_[0][3], 4, 4, "\x00\x00\xc0\x7f" }), qr/NaN or an infinity/);
+broken('no embeddings', sub { $_[0]{tensors} = [grep { $_->[0] ne 'token_embd.weight' } @{$_[0]{tensors}}] },
+    qr/token_embd/);
+broken('a scale that is not a number', tensor($q, sub { substr $_[0][3], 34, 2, "\x00\x7e" }),
+    qr/NaN or an infinity/);
+broken('a scale that is infinite', tensor($q, sub { substr $_[0][3], 0, 2, "\x00\x7c" }),
+    qr/NaN or an infinity/);
+broken('a norm that is not a number', tensor('output_norm.weight', sub { substr $_[0][3], 4, 4,
+    "\x00\x00\xc0\x7f" }), qr/NaN or an infinity/);
 broken('no tensors at all', sub { $_[0]{tensors} = [] }, qr/token_embd/);
 
 # what the values mean
-broken("no $_", drop($_), qr/missing/) for 'general.architecture', 'llama.block_count', 'llama.context_length',
+broken("no $_", drop($_), qr/missing/) for 'general.architecture', 'llama.block_count',
+    'llama.context_length',
     'llama.embedding_length', 'llama.feed_forward_length', 'llama.attention.head_count',
-    'llama.attention.layer_norm_rms_epsilon', 'tokenizer.ggml.model', 'tokenizer.ggml.tokens', 'tokenizer.ggml.scores';
+    'llama.attention.layer_norm_rms_epsilon', 'tokenizer.ggml.model', 'tokenizer.ggml.tokens',
+        'tokenizer.ggml.scores';
 broken('an adapter', add('general.type', value('string', 'adapter')), qr/no model/);
 broken('an architecture that nobody has', set('general.architecture', value('string', 'bloom')), qr/bloom/);
 broken('an architecture that is a number', set('general.architecture', value('u32', 1)), qr/string/);
@@ -270,78 +252,90 @@ broken('epsilon: -1', set('llama.attention.layer_norm_rms_epsilon', value('f32',
 broken('epsilon: a string', set('llama.attention.layer_norm_rms_epsilon', value('string', '1e-5')), qr/f32/);
 broken('rotary base: infinite', set('llama.rope.freq_base', pack 'L<L<', 6, 0x7f800000), qr/finite/);
 broken('rotary scaling that nobody has', add('llama.rope.scaling.type', value('string', 'magic')), qr/magic/);
-broken('rotary scaling without a factor', add('llama.rope.scaling.type', value('string', 'linear')), qr/missing/);
-broken('divisors of frequencies that are not Llama 3\'s', sub { push @{$_[0]{tensors}}, ['rope_freqs.weight', [8], 0, pack 'f<8', 1 .. 8] }, qr/rope_freqs/);
+broken('rotary scaling without a factor', add('llama.rope.scaling.type', value('string', 'linear')),
+    qr/missing/);
+broken('divisors of frequencies that are not Llama 3\'s', sub { push @{$_[0]{tensors}},
+    ['rope_freqs.weight', [8], 0, pack 'f<8', 1 .. 8] }, qr/rope_freqs/);
 broken('a tokenizer that nobody has', set('tokenizer.ggml.model', value('string', 'bert')), qr/bert/);
-broken('a tokenizer whose name is a page', set('tokenizer.ggml.model', value('string', 'x' x 4096)), qr/bytes/);
+broken('a tokenizer whose name is a page', set('tokenizer.ggml.model', value('string', 'x' x 4096)),
+    qr/bytes/);
 broken('byte-level words without merges', set('tokenizer.ggml.model', value('string', 'gpt2')));
-broken('a pre-tokenizer that nobody has', sub { set('tokenizer.ggml.model', value('string', 'gpt2'))->(@_); add('tokenizer.ggml.pre', value('string', 'best'))->(@_) }, qr/best/);
+broken('a pre-tokenizer that nobody has', sub { set('tokenizer.ggml.model', value('string', 'gpt2'))->(@_);
+    add('tokenizer.ggml.pre', value('string', 'best'))->(@_) }, qr/best/);
 broken('tokens: none', set('tokenizer.ggml.tokens', list('string')));
 broken('tokens: numbers', set('tokenizer.ggml.tokens', list('u32', 1 .. 8)), qr/array of string/);
 broken('a token twice', set('tokenizer.ggml.tokens', list('string', @tokens[0 .. 6], 'a')), qr/tokens/);
-broken('a token of a megabyte', set('tokenizer.ggml.tokens', list('string', @tokens[0 .. 6], 'a' x (1 << 20))), qr/bytes/);
+broken('a token of a megabyte', set('tokenizer.ggml.tokens', list('string', @tokens[0 .. 6],
+    'a' x (1 << 20))), qr/bytes/);
 broken('a token with a NUL', set('tokenizer.ggml.tokens', list('string', @tokens[0 .. 6], "a\0")), qr/NUL/);
 broken('scores for fewer tokens', set('tokenizer.ggml.scores', list('f32', 1 .. 7)), qr/7 entries/);
-broken('a score that is not a number', set('tokenizer.ggml.scores', pack('L<L<Q<', 9, 6, 8) . pack('L<', 0x7fc00000) x 8), qr/finite/);
+broken('a score that is not a number', set('tokenizer.ggml.scores', pack('L<L<Q<', 9, 6, 8)
+    . pack('L<', 0x7fc00000) x 8), qr/finite/);
 broken('types for more tokens', set('tokenizer.ggml.token_type', list('i32', (1) x 9)), qr/9 entries/);
-broken('a type of token that nobody has', set('tokenizer.ggml.token_type', list('i32', (1) x 7, 77)), qr/type/);
-broken('a type of token that is negative', set('tokenizer.ggml.token_type', list('i32', (1) x 7, -1)), qr/type/);
-broken("$_: no such token", set("tokenizer.ggml.${_}_token_id", value('u32', 99))) for 'bos', 'eos', 'unknown';
+broken('a type of token that nobody has', set('tokenizer.ggml.token_type', list('i32', (1) x 7, 77)),
+    qr/type/);
+broken('a type of token that is negative', set('tokenizer.ggml.token_type', list('i32', (1) x 7, -1)),
+    qr/type/);
+broken("$_: no such token", set("tokenizer.ggml.${_}_token_id", value('u32', 99))) for 'bos', 'eos',
+    'unknown';
 broken('EOS: 2^32-1', set('tokenizer.ggml.eos_token_id', value('u32', 0xffffffff)));
-broken('BOS is to be added, and there is none', sub { drop('tokenizer.ggml.bos_token_id')->(@_); add('tokenizer.ggml.add_bos_token', value('bool', 1))->(@_) }, qr/bos/);
+broken('BOS is to be added, and there is none', sub { drop('tokenizer.ggml.bos_token_id')->(@_);
+    add('tokenizer.ggml.add_bos_token', value('bool', 1))->(@_) }, qr/bos/);
 broken('a template with a NUL', add('tokenizer.chat_template', value('string', "a\0b")), qr/NUL/);
 broken('a template that is a list', add('tokenizer.chat_template', list('string', 'a')), qr/chat_template/);
 
-# --- names on the command line -----------------------------------------------------------------------------------
+# --- names on the command line ------------------------------------------------------------------------------
 
 mkdir 'two';
 spit("two/$_.gguf", $whole) for 'a', 'b';
-($status, $said) = run('ft-tokenize --ids -m two');
-ok($status == 2 && $said =~ /more than one/, "two files in one directory: $said");
-($status, $said) = run('ft-merge -m good.gguf --gguf out.bin');
-ok($status == 2 && $said =~ /ends in \.gguf/ && !-e 'out.bin', "another name: $said");
-($status, $said) = run('ft-merge -m good.gguf --gguf out.gguf --gguf-type q4_0');
-ok($status == 2 && $said =~ /q8_0/ && !-e 'out.gguf', "a type that cannot be written: $said");
-($status, $said) = run('ft-merge -m good.gguf --gguf-adapter out.gguf');
-ok($status == 2 && $said =~ /needs -a/, "an adapter of nothing: $said");
-($status, $said) = run('ft-merge -m good.gguf --gguf missing/out.gguf');
-ok($status == 2 && !-e 'missing', "a directory that is not there: $said");
+($status, $out, $said) = run('ft-tokenize --ids -m two');
+report($status == 2 && $said =~ /more than one/, "two files in one directory", $said);
+($status, $out, $said) = run('ft-merge -m good.gguf --gguf out.bin');
+report($status == 2 && $said =~ /ends in \.gguf/ && !-e 'out.bin', "another name", $said);
+($status, $out, $said) = run('ft-merge -m good.gguf --gguf out.gguf --gguf-type q4_0');
+report($status == 2 && $said =~ /q8_0/ && !-e 'out.gguf', "a type that cannot be written", $said);
+($status, $out, $said) = run('ft-merge -m good.gguf --gguf-adapter out.gguf');
+report($status == 2 && $said =~ /needs -a/, "an adapter of nothing", $said);
+($status, $out, $said) = run('ft-merge -m good.gguf --gguf missing/out.gguf');
+report($status == 2 && !-e 'missing', "a directory that is not there", $said);
 ok(!glob('*.part.gguf'), 'no file is left half done');
 
-# --- there and back ----------------------------------------------------------------------------------------------
+# --- there and back -----------------------------------------------------------------------------------------
 
 mkdir 'one';
 spit('one/model.gguf', $whole);
-($status, $said) = run('ft-merge -m one -o hf-one');
-ok($status == 0 && slurp('hf-one/model.safetensors') eq slurp('hf/model.safetensors'), "a directory that holds one $said");
+($status, $out, $said) = run('ft-merge -m one -o hf-one');
+report($status == 0 && slurp('hf-one/model.safetensors') eq slurp('hf/model.safetensors'),
+    "a directory that holds one", $said);
 my $digest = sha256_hex($whole);
 ok(slurp('hf/provenance.json') =~ /$digest/, 'the digest of the base is the file\'s');
 for my $type ('f32', 'bf16', 'q8_0') { # Q8_0's values are exact in f32; and a second time in itself
-    ($status, $said) = run("ft-merge -m hf --gguf $type.gguf --gguf-type $type --tolerance 1");
-    ok($status == 0, "written as $type $said");
-    ($status, $said) = run("ft-merge -m $type.gguf -o hf-$type --tolerance 1");
+    ($status, $out, $said) = run("ft-merge -m hf --gguf $type.gguf --gguf-type $type --tolerance 1");
+    report($status == 0, "written as $type", $said);
+    ($status, $out, $said) = run("ft-merge -m $type.gguf -o hf-$type --tolerance 1");
     my $same = slurp("hf-$type/model.safetensors") eq slurp('hf/model.safetensors');
-    ok($status == 0 && ($same || $type eq 'bf16'), "and read again, weights and all, as $type $said");
+    report($status == 0 && ($same || $type eq 'bf16'), "and read again, weights and all, as $type", $said);
     ok(slurp("hf-$type/tokenizer.json") eq slurp('hf/tokenizer.json'), "with its tokenizer, as $type");
-    ok(slurp("hf-$type/config.json") eq slurp('hf/config.json'), "with its configuration, as $type") if $type ne 'bf16';
+    ok(slurp("hf-$type/config.json") eq slurp('hf/config.json'), "with its configuration, as $type")
+        if $type ne 'bf16';
 }
-# Frozen: what the gguf package and llama.cpp have read (tests/oracle/gguf_peers.py); a change is made on purpose.
+# Frozen: what the gguf package and llama.cpp have read (tests/oracle/gguf_peers.py); a change is made on
+# purpose.
 my $frozen = '44c7d783fe0f18bb540b206553b6ff1dfdf63484ec80544080797bd5d14c09d3';
 ok(sha256_hex(slurp('q8_0.gguf')) eq $frozen, 'the bytes of q8_0.gguf');
 
 spit('text', "ab a b\n");
-system "$bin/ft-tokenize --ids -m good.gguf <text >ids 2>stderr";
-my $ids = slurp('ids');
-ok($ids =~ /^\[1,/, "tokens begin with BOS: $ids");
-system "$bin/ft-tokenize --ids -m hf <text >ids-hf 2>stderr";
-ok($ids eq slurp('ids-hf'), 'the directory made of it tokenizes alike');
+($status, my $ids, $said) = run('ft-tokenize --ids -m good.gguf text');
+report($ids =~ /^\[1,/, 'tokens begin with BOS', $ids, $said);
+($status, $out) = run('ft-tokenize --ids -m hf text');
+is($out, $ids, 'the directory made of it tokenizes alike');
 
 # shards
-($status, $said) = run('ft-merge -m hf -o shards --shard-bytes 8000');
+($status, $out, $said) = run('ft-merge -m hf -o shards --shard-bytes 8000');
 my @shards = glob 'shards/model-*.safetensors';
-ok($status == 0 && @shards > 2 && !grep({ -s $_ > 12000 } @shards), scalar(@shards) . " shards $said");
-($status, $said) = run('ft-merge -m shards -o unsharded');
-ok($status == 0 && slurp('unsharded/model.safetensors') eq slurp('hf/model.safetensors'), "shards hold the same weights $said");
+report($status == 0 && @shards > 2 && !grep({ -s $_ > 12000 } @shards), scalar(@shards) . ' shards', $said);
+($status, $out, $said) = run('ft-merge -m shards -o unsharded');
+report($status == 0 && slurp('unsharded/model.safetensors') eq slurp('hf/model.safetensors'),
+    "shards hold the same weights", $said);
 
-print "1..$count\n";
-exit($failed > 0);
+done_testing;
