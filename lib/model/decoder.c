@@ -51,6 +51,7 @@ static void lay(struct ft_decoder *decoder, struct ft_layout *layout) {
     ft_packed_lay(layout, decoder->pass.exec, model, limits->sequences == 1 ? FT_PACK_NONE : FT_PACK_ALL,
                   &decoder->weights);
     decoder->pass.layers = decoder->weights.layers;
+    decoder->pass.table = ft_packed_table(model, &decoder->weights);
     lay_cache(decoder, layout);
     decoder->ids = ft_layout_take(layout, T, sizeof *decoder->ids);
     decoder->position = ft_layout_take(layout, T, sizeof *decoder->position);

@@ -37,7 +37,7 @@ static void lay_slice(struct ft_layout *layout, struct ft_exec *exec, const stru
     struct ft_packed *packed = weights->packed ? &weights->packed[index] : NULL;
     ft_packed_lay_slice(layout, exec, slice, packed);
     if (packed) ft_packed_refresh(exec, *slice, packed);
-    if (packing != FT_PACK_FROZEN || !is_replaced(model, *slice)) return;
+    if (!is_replaced(model, *slice)) return;
     const struct ft_parameter *weight = slice->module->weight;
     size_t size = ft_dtype_size(weight->dtype);
     weights->replaced += slice->out * slice->module->in * size;

@@ -13,7 +13,7 @@
 enum ft_packing {
     FT_PACK_NONE,
     FT_PACK_FROZEN, /* what lies in a file as bf16 or f32 and is not trained; its pages there are given up */
-    FT_PACK_ALL,    /* everything as it is now; what is neither becomes f32 */
+    FT_PACK_ALL,    /* the rest, too, as it is now: f32, or bf16 where it is that */
 };
 
 struct ft_packed_weights {
