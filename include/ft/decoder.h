@@ -10,6 +10,7 @@
 #include "ft/exec.h"
 #include "ft/model.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,7 @@ struct ft_decoder_limits {
     size_t sequences; /* slots */
     size_t length;    /* tokens of a sequence, prompt and completion; at most the model's positions */
     size_t feed;      /* tokens of one ft_decoder_feed, all sequences together; at least `sequences` */
+    bool frugal;      /* keep no packed copy of weights beyond those that their file can give back */
 };
 
 /* The bytes it will take; SIZE_MAX on overflow. */

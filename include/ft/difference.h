@@ -29,7 +29,7 @@ enum ft_status ft_difference_measure(struct ft_difference *difference, struct ft
 void ft_difference_probe(uint32_t *ids, size_t count, size_t vocab);
 
 /* ft_difference_measure on the first records of a token stream (probe; of `name`'s vocabulary), or, with probe NULL, on
- * a fixed random sequence. */
+ * a few short fixed random sequences. */
 enum ft_status ft_difference_on(struct ft_difference *difference, struct ft_exec *exec, struct ft_model *a, struct ft_model *b,
                                 const char *probe, const char *name, struct ft_error *error);
 

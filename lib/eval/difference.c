@@ -7,6 +7,7 @@
 #include "ft/decoder.h"
 #include "ft/elementary.h"
 #include "ft/memory.h"
+#include "ft/pool.h"
 #include "ft/rng.h"
 
 #include <math.h>
@@ -30,56 +31,112 @@ static double log_sum_exp(const float *x, size_t n, double max) {
     return max + ft_log(sum);
 }
 
-static void compare(struct ft_difference *d, const float *a, const float *b, size_t n) {
+/* --- one position ---------------------------------------------------------------------------------------- */
+
+struct position {
+    double max_logit, kl;
+    bool agree;
+};
+
+static struct position compare(const float *a, const float *b, size_t n) {
     size_t top_a = argmax(a, n), top_b = argmax(b, n);
-    double za = log_sum_exp(a, n, a[top_a]), zb = log_sum_exp(b, n, b[top_b]), kl = 0.0;
+    double za = log_sum_exp(a, n, a[top_a]), zb = log_sum_exp(b, n, b[top_b]);
+    struct position p = {.agree = top_a == top_b};
     for (size_t i = 0; i < n; i++) {
         double difference = fabs((double)a[i] - (double)b[i]), log_p = (double)a[i] - za;
-        if (difference > d->max_logit) d->max_logit = difference;
-        kl += ft_exp(log_p) * (log_p - ((double)b[i] - zb));
+        if (difference > p.max_logit) p.max_logit = difference;
+        p.kl += ft_exp(log_p) * (log_p - ((double)b[i] - zb));
     }
-    if (kl < 0.0) kl = 0.0; /* rounding */
-    if (kl > d->max_kl) d->max_kl = kl;
-    d->mean_kl += kl;
-    d->agreement += top_a == top_b;
+    if (p.kl < 0.0) p.kl = 0.0; /* rounding */
+    return p;
+}
+
+static void add_position(struct ft_difference *d, const struct position *p) {
+    if (p->max_logit > d->max_logit) d->max_logit = p->max_logit;
+    if (p->kl > d->max_kl) d->max_kl = p->kl;
+    d->mean_kl += p->kl;
+    d->agreement += p->agree;
     d->positions++;
 }
 
-static enum ft_status walk(struct ft_difference *d, struct ft_decoder *decoder[2], float *logits[2], size_t vocab,
-                           const uint32_t *ids, size_t count, struct ft_error *error) {
-    for (int s = 0; s < 2; s++) ft_decoder_truncate(decoder[s], 0, 0);
-    for (size_t t = 0; t < count; t++) {
-        struct ft_decoder_piece piece = {.slot = 0, .ids = ids + t, .count = 1};
+/* --- many sequences side by side, a token of each at a time ------------------------------------------------- */
+
+enum { LANES_MAX = 32, CACHE_BYTES = 128 << 20 };
+
+struct walk {
+    struct ft_exec *exec;
+    struct ft_decoder *decoder[2];
+    float *logits[2]; /* [lanes, vocab] */
+    size_t lanes, longest, vocab;
+    struct ft_decoder_piece piece[LANES_MAX];
+    struct position position[LANES_MAX];
+};
+
+static void compare_lane(void *arg, size_t lane, unsigned worker) {
+    (void)worker;
+    struct walk *w = arg;
+    w->position[lane] = compare(w->logits[0] + lane * w->vocab, w->logits[1] + lane * w->vocab, w->vocab);
+}
+
+/* As many as keep the keys and values of both models small. */
+static size_t choose_lanes(const struct ft_config *config, size_t longest, size_t count) {
+    double each = 2.0 * 2 * sizeof(float) * (double)config->layers * (double)(config->kv_heads * config->head_dim) * (double)longest;
+    size_t lanes = each * LANES_MAX <= CACHE_BYTES ? LANES_MAX : (size_t)(CACHE_BYTES / each);
+    if (lanes > count) lanes = count;
+    return lanes ? lanes : 1;
+}
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+
+/* Token t of those of the sequences that have one; returns how many. */
+static size_t gather(struct walk *w, const uint32_t *ids, const size_t *start, size_t count, size_t t) {
+    size_t live = 0;
+    for (size_t i = 0; i < count; i++)
+        if (t < least(start[i + 1] - start[i], w->longest))
+            w->piece[live++] = (struct ft_decoder_piece){.slot = i, .ids = ids + start[i] + t, .count = 1};
+    return live;
+}
+
+static enum ft_status walk(struct walk *w, struct ft_difference *d, const uint32_t *ids, const size_t *start, size_t count,
+                           struct ft_error *error) {
+    for (size_t i = 0; i < count; i++)
+        for (int s = 0; s < 2; s++) ft_decoder_truncate(w->decoder[s], i, 0);
+    for (size_t t = 0, live; (live = gather(w, ids, start, count, t)) > 0; t++) {
         for (int s = 0; s < 2; s++) {
-            enum ft_status status = ft_decoder_feed(decoder[s], &piece, 1, logits[s], error);
+            enum ft_status status = ft_decoder_feed(w->decoder[s], w->piece, live, w->logits[s], error);
             if (status) return status;
         }
-        compare(d, logits[0], logits[1], vocab);
+        ft_pool_run(ft_exec_pool(w->exec), live, compare_lane, w);
+        for (size_t i = 0; i < live; i++) add_position(d, &w->position[i]);
     }
     return FT_OK;
+}
+
+static enum ft_status take_memory(struct walk *w, struct ft_model *model[2], struct ft_error *error) {
+    struct ft_decoder_limits limits = {.sequences = w->lanes, .length = w->longest, .feed = w->lanes, .frugal = true};
+    enum ft_status status = FT_OK;
+    size_t cells;
+    if (!ft_size_mul(w->lanes, w->vocab, &cells)) return ft_fail(error, FT_LIMIT, "the vocabulary is too large");
+    for (int s = 0; s < 2 && !status; s++) {
+        status = ft_decoder_new(&w->decoder[s], model[s], w->exec, &limits, error);
+        if (!status) status = ft_alloc(&w->logits[s], cells, sizeof *w->logits[s], error);
+    }
+    return status;
 }
 
 enum ft_status ft_difference_measure(struct ft_difference *difference, struct ft_exec *exec, struct ft_model *a,
                                      struct ft_model *b, const uint32_t *ids, const size_t *start, size_t count,
                                      struct ft_error *error) {
-    struct ft_model *model[2] = {a, b};
-    struct ft_decoder *decoder[2] = {NULL, NULL};
-    float *logits[2] = {NULL, NULL};
+    const struct ft_config *config = ft_model_config(a);
+    struct walk w = {.exec = exec, .vocab = config->vocab, .longest = 1};
     struct ft_difference d = {0};
-    size_t vocab = ft_model_config(a)->vocab, context = ft_model_config(a)->positions, longest = 1;
     for (size_t i = 0; i < count; i++)
-        if (start[i + 1] - start[i] > longest) longest = start[i + 1] - start[i];
-    if (longest > context) longest = context;
-    struct ft_decoder_limits limits = {.sequences = 1, .length = longest, .feed = 1};
-    enum ft_status status = FT_OK;
-    for (int s = 0; s < 2 && !status; s++) {
-        status = ft_decoder_new(&decoder[s], model[s], exec, &limits, error);
-        if (!status) status = ft_alloc(&logits[s], vocab, sizeof *logits[s], error);
-    }
-    for (size_t i = 0; i < count && !status; i++) {
-        size_t length = start[i + 1] - start[i];
-        status = walk(&d, decoder, logits, vocab, ids + start[i], length < longest ? length : longest, error);
-    }
+        if (start[i + 1] - start[i] > w.longest) w.longest = start[i + 1] - start[i];
+    w.longest = least(w.longest, config->positions);
+    w.lanes = choose_lanes(config, w.longest, count);
+    enum ft_status status = take_memory(&w, (struct ft_model *[2]){a, b}, error);
+    for (size_t i = 0; i < count && !status; i += w.lanes)
+        status = walk(&w, &d, ids, start + i, least(w.lanes, count - i), error);
     if (!status && d.positions) {
         d.mean_kl /= (double)d.positions;
         d.agreement /= (double)d.positions;
@@ -88,13 +145,13 @@ enum ft_status ft_difference_measure(struct ft_difference *difference, struct ft
         status = ft_fail(error, FT_FORMAT, "no tokens to compare the models on");
     }
     for (int s = 0; s < 2; s++) {
-        ft_decoder_free(decoder[s]);
-        free(logits[s]);
+        ft_decoder_free(w.decoder[s]);
+        free(w.logits[s]);
     }
     return status;
 }
 
-enum { PROBE_TOKENS = 64, PROBE_RECORDS = 32 };
+enum { PROBE_SEQUENCES = 8, PROBE_LENGTH = 8, PROBE_RECORDS = 32 };
 
 static enum ft_status measure_on(struct ft_difference *difference, struct ft_exec *exec, struct ft_model *a, struct ft_model *b,
                                  const struct ft_ftok_set *set, const char *probe, const char *name, struct ft_error *error) {
@@ -115,8 +172,9 @@ enum ft_status ft_difference_on(struct ft_difference *difference, struct ft_exec
         ft_ftok_set_release(&set);
         return status;
     }
-    uint32_t ids[PROBE_TOKENS];
-    size_t start[] = {0, context < PROBE_TOKENS ? context : PROBE_TOKENS};
-    ft_difference_probe(ids, start[1], ft_model_config(a)->vocab);
-    return ft_difference_measure(difference, exec, a, b, ids, start, 1, error);
+    uint32_t ids[PROBE_SEQUENCES * PROBE_LENGTH];
+    size_t start[PROBE_SEQUENCES + 1];
+    for (size_t i = 0; i <= PROBE_SEQUENCES; i++) start[i] = i * least(PROBE_LENGTH, context);
+    ft_difference_probe(ids, start[PROBE_SEQUENCES], ft_model_config(a)->vocab);
+    return ft_difference_measure(difference, exec, a, b, ids, start, PROBE_SEQUENCES, error);
 }

@@ -48,8 +48,8 @@ static void lay(struct ft_decoder *decoder, struct ft_layout *layout) {
     ft_pass_lay_workspace(layout, decoder->pass.exec, model, T, P, limits->length, 0, false,
                           &decoder->pass.work);
     ft_pass_lay_rotary(layout, model, limits->length, decoder->pass.rotary);
-    ft_packed_lay(layout, decoder->pass.exec, model, limits->sequences == 1 ? FT_PACK_NONE : FT_PACK_ALL,
-                  &decoder->weights);
+    enum ft_packing packing = limits->sequences == 1 ? FT_PACK_NONE : limits->frugal ? FT_PACK_FROZEN : FT_PACK_ALL;
+    ft_packed_lay(layout, decoder->pass.exec, model, packing, &decoder->weights);
     decoder->pass.layers = decoder->weights.layers;
     decoder->pass.table = ft_packed_table(model, &decoder->weights);
     lay_cache(decoder, layout);
