@@ -39,7 +39,7 @@ for prompt, record in zip(prompts, mine):
             break
         theirs.append(token)
     text = engine.detokenize(theirs).decode(errors="replace")
-    good = text == record["completion"] and len(theirs) + record["stopped"] == record["tokens"]
+    good = text == record["completion"] and len(theirs) == record["tokens"]
     same += good
     tokens += len(theirs)
     print("same" if good else "DIFFERENT", json.dumps([record["completion"], text] if not good else text))
