@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 # SPDX-License-Identifier: MIT
-# The house rules that a machine can check: top level, layer edges, licence lines, headers that compile alone.
+# The house rules that a machine can check: top level, layer edges, licence lines, lengths, headers that
+# compile alone.
 use strict;
 use warnings;
 use FindBin;
@@ -8,8 +9,8 @@ use Test::More;
 
 chdir "$FindBin::Bin/../.." or die;
 
-my %allowed_top = map { $_ => 1 } qw(Makefile cmd lib include pipelines tests man README.md LICENSE .ci .gitignore
-    .gitattributes .clang-format .git);
+my %allowed_top = map { $_ => 1 } qw(Makefile cmd lib include pipelines tests man README.md LICENSE .ci
+    .gitignore .gitattributes .clang-format .git);
 my @stray = grep { !$allowed_top{$_} && !/^build/ } map { s{^\./}{}r } glob('./* ./.[!.]*');
 is("@stray", '', 'nothing stray at the top level');
 
@@ -35,8 +36,12 @@ for my $file (glob 'lib/*/*.c lib/*/*.h') {
 
 my @bad;
 for my $file (glob 'lib/*/*.[ch] include/ft/*.h cmd/*.[ch]') {
-    my ($layer) = $file =~ m{^lib/(\w+)/} ? $1 : $file =~ m{^cmd/} ? 'cmd' : $layer_of{ $file =~ s{.*/(\w+)\.h$}{$1}r };
-    if (!defined $layer) { push @bad, "$file belongs to no layer: lib/*/ has no module of its name"; next }
+    my ($layer) = $file =~ m{^lib/(\w+)/} ? $1
+        : $file =~ m{^cmd/} ? 'cmd' : $layer_of{ $file =~ s{.*/(\w+)\.h$}{$1}r };
+    if (!defined $layer) {
+        push @bad, "$file belongs to no layer: lib/*/ has no module of its name";
+        next;
+    }
     my %may = map { $_ => 1 } @{ $sees{$layer} };
     open my $in, '<', $file or die "$file: $!";
     my $first = <$in> // '';
@@ -50,8 +55,20 @@ for my $file (glob 'lib/*/*.[ch] include/ft/*.h cmd/*.[ch]') {
 }
 is(join("\n", @bad), '', 'layers point downward only, every file has its licence line');
 
+# A file that grows beyond this has two things to say. Tables of Unicode data may.
+my %table = map { $_ => 1 } qw(lib/text/unicode_table.c lib/text/unicode_traits.c);
+my @long;
+for my $file (glob '{lib,cmd,include,tests}/*.[ch] {lib,include,tests}/*/*.[ch]') {
+    next if $table{$file};
+    open my $in, '<', $file or die "$file: $!";
+    my $lines = () = <$in>;
+    push @long, "$file: $lines lines" if $lines > 700;
+}
+is(join("\n", @long), '', 'no source is longer than 700 lines');
+
 my $cc = $ENV{CC} // 'cc';
-my @alone = grep { system(qq(echo '#include "$_"' | $cc -Iinclude -std=c17 -D_POSIX_C_SOURCE=200809L -fsyntax-only -x c - 2>/dev/null)) } glob 'include/ft/*.h';
+my $check = "$cc -Iinclude -std=c17 -D_POSIX_C_SOURCE=200809L -fsyntax-only -x c - 2>/dev/null";
+my @alone = grep { system(qq(echo '#include "$_"' | $check)) } glob 'include/ft/*.h';
 is("@alone", '', 'each public header compiles alone');
 
 SKIP: {
