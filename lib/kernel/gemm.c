@@ -25,6 +25,7 @@ enum {
     PACK_PANELS = 4,
     PACK_K = 512,
     PACK_ROWS = 64, /* of B at a time across the panels of a task: whole lines of a row-major B */
+    PACK_A_TERMS = 16, /* of an A that is `crowded`, at a time across its panels */
 };
 
 /* A product while it runs; m0..k1 are the present chunk of it, everything else belongs to the whole. */
@@ -172,16 +173,22 @@ struct block {
 
 static size_t padded_rows(const struct job *job, const struct block *b) { return round_up(b->i1 - b->i0, job->mr); }
 
+/* A column-major A whose columns begin in the same few sets of a cache. */
+static bool crowded(const struct ft_operand *a) {
+    return a->row_stride == 1 && a->col_stride * ft_dtype_size(a->dtype) % 4096 == 0;
+}
+
 /* Rows [i0, i1) of A, all terms of the chunk, block of K after block of K. */
 static void pack_a(const struct job *job, const struct block *b, float *out) {
     const struct ft_operand *a = &job->p.a;
     for (size_t k = job->k0; k < job->k1; k += job->kc) {
-        size_t terms = least(job->kc, job->k1 - k);
-        for (size_t i = b->i0; i < b->i1; i += job->mr) {
-            job->isa->pack(out, job->mr, least(job->mr, b->i1 - i), terms, operand_pointer(a, i, k), a->dtype,
-                           a->row_stride, a->col_stride);
-            out += job->mr * terms;
-        }
+        size_t terms = least(job->kc, job->k1 - k), at_once = crowded(a) ? PACK_A_TERMS : terms;
+        for (size_t t = 0; t < terms; t += at_once)
+            for (size_t i = b->i0; i < b->i1; i += job->mr)
+                job->isa->pack(out + (i - b->i0) * terms + t * job->mr, job->mr, least(job->mr, b->i1 - i),
+                               least(at_once, terms - t), operand_pointer(a, i, k + t), a->dtype, a->row_stride,
+                               a->col_stride);
+        out += padded_rows(job, b) * terms;
     }
 }
 
