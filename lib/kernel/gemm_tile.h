@@ -80,6 +80,8 @@ FT_INLINE void tile(const struct ft_tile *t, const size_t rows, const size_t vec
 
     /* The driver goes down a column of tiles: the next one's part of C arrives while this one computes. */
     FT_UNROLL for (size_t i = 0; i < rows; i++) __builtin_prefetch(t->out + (rows + i) * t->ld_out, 1);
+    if (t->in && t->in != t->out)
+        FT_UNROLL for (size_t i = 0; i < rows; i++) __builtin_prefetch(t->in + (rows + i) * t->ld_in, 0);
 
     size_t k = 0;
     for (; k + 4 <= terms; k += 4)
