@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What lint.c (gathering, judging) and lint_report.c (saying it) share.
+ * What lint.c (gathering), lint_judge.c (judging) and lint_report.c (saying it) share.
  */
 #ifndef FT_DATA_LINT_INTERNAL_H
 #define FT_DATA_LINT_INTERNAL_H
@@ -90,7 +90,10 @@ struct ft_lint {
 
 void sketch_add(struct sketch *sketch, const uint64_t *hash, size_t count);
 uint64_t sketch_distinct(const struct sketch *sketch);
-uint32_t lengths_quantile(const struct lengths *lengths,
-                          unsigned percent); /* of sorted ones; 0 when there are none */
+
+/* ft_lint_note in any file. */
+enum ft_status ft_lint_note_at(struct ft_lint *lint, enum ft_lint_severity severity, const char *code,
+                               unsigned file, uint64_t line, struct ft_error *error, const char *format, ...)
+    __attribute__((format(printf, 7, 8)));
 
 #endif

@@ -13,17 +13,23 @@ enum { LABELS_SHOWN = 1000, LABELS_PRINTED = 8, BAR = 40 };
 
 static const char *const severity_name[] = {"note", "warning", "error"};
 
+/* Of sorted ones; 0 when there are none. */
+static uint32_t quantile(const struct lengths *lengths, unsigned percent) {
+    if (!lengths->count) return 0;
+    return lengths->value[(lengths->count - 1) * percent / 100];
+}
+
 /* --- JSON ---------------------------------------------------------------------------------------------- */
 
 static void put_lengths(struct ft_json *json, struct cJSON *object, const char *key,
                         const struct lengths *lengths) {
     if (!lengths->count) return;
     struct cJSON *node = ft_json_set_object(json, object, key);
-    ft_json_set_u64(json, node, "min", lengths_quantile(lengths, 0));
-    ft_json_set_u64(json, node, "p50", lengths_quantile(lengths, 50));
-    ft_json_set_u64(json, node, "p95", lengths_quantile(lengths, 95));
-    ft_json_set_u64(json, node, "p99", lengths_quantile(lengths, 99));
-    ft_json_set_u64(json, node, "max", lengths_quantile(lengths, 100));
+    ft_json_set_u64(json, node, "min", quantile(lengths, 0));
+    ft_json_set_u64(json, node, "p50", quantile(lengths, 50));
+    ft_json_set_u64(json, node, "p95", quantile(lengths, 95));
+    ft_json_set_u64(json, node, "p99", quantile(lengths, 99));
+    ft_json_set_u64(json, node, "max", quantile(lengths, 100));
     ft_json_set_u64(json, node, "sum", lengths->sum);
     struct cJSON *histogram = ft_json_set_array(json, node, "histogram"); /* [from, records], powers of two */
     for (unsigned b = 0; b < LINT_BUCKETS; b++) {
@@ -135,7 +141,7 @@ static void say_lengths(struct page *page, const char *what, const struct length
     size_t most = 0;
     if (!lengths->count) return;
     SAY(page, "  %-11s median %u, 95 %% up to %u, longest %u; %llu in all\n", what,
-        lengths_quantile(lengths, 50), lengths_quantile(lengths, 95), lengths_quantile(lengths, 100),
+        quantile(lengths, 50), quantile(lengths, 95), quantile(lengths, 100),
         (unsigned long long)lengths->sum);
     for (unsigned b = 0; b < LINT_BUCKETS; b++)
         most = lengths->bucket[b] > most ? lengths->bucket[b] : most;
