@@ -314,7 +314,7 @@ int main(int argc, char **argv) {
         {'o', "output", FT_OPTION_STRING, &s.output, "DIR", "write report.json, report.html, records.jsonl there", 0, 0},
         {0, "bar", FT_OPTION_LIST, &s.bars, "NAME>=X", "exit with 1 unless the tuned model reaches it, may be repeated", 0, 0},
         {0, "max-tokens", FT_OPTION_SIZE, &s.max_tokens, "N", "of an answer (default: longest reference + 16)", 1, 1 << 20},
-        {0, "batch", FT_OPTION_SIZE, &s.slots, "N", "answers generated at once (no effect on results)", 1, 1024},
+        {0, "batch", FT_OPTION_SIZE, &s.slots, "N", "answers generated at once (default: up to 64, by their memory; no effect on results)", 1, 1024},
         {0, "resamples", FT_OPTION_SIZE, &s.resamples, "N", "of bootstrap and permutation test (default 10000)", 100, 1000000},
         {0, "seed", FT_OPTION_U64, &s.seed, "N", "of the resampling (default 1)", 0, 0},
         {0, "examples", FT_OPTION_SIZE, &s.examples, "N", "records shown on the page (default 50)", 0, 1000000},

@@ -19,7 +19,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PROMPTS_MAX = 1 << 20, BATCH = 64 };
+enum {
+    TOKENS_MAX = 1 << 20,
+    GROUP = 64,                /* prompts that begin together, so that answers come out soon */
+    BATCH = 16 * GROUP,        /* prompts read ahead at most */
+    BATCH_TOKENS = 1 << 22,    /* of them and their completions, from which on no more are read ahead */
+};
 
 struct settings {
     const char *model, *tuned;
@@ -44,9 +49,12 @@ struct pending {
     struct ft_ids ids[BATCH];
     struct ft_prompt prompt[BATCH];
     char *line[BATCH];
-    size_t count;
-    uint64_t first; /* number of the first, from 0 */
+    size_t count, most; /* most: prompts to wait for */
+    size_t tokens;      /* of these and, at most, their completions */
+    uint64_t first;     /* number of the first, from 0 */
 };
+
+static size_t least(size_t a, size_t b) { return a < b ? a : b; }
 
 static void pending_clear(struct pending *p) {
     for (size_t i = 0; i < p->count; i++) {
@@ -54,7 +62,7 @@ static void pending_clear(struct pending *p) {
         free(p->line[i]);
     }
     p->first += p->count;
-    p->count = 0;
+    p->count = p->tokens = 0;
 }
 
 /* --- reading prompts ------------------------------------------------------------------------------------- */
@@ -120,6 +128,7 @@ static enum ft_status take_line(struct work *w, struct pending *p, const char *n
     }
     p->prompt[i] = (struct ft_prompt){.ids = p->ids[i].id, .count = p->ids[i].count, .max_tokens = w->settings->max_tokens};
     p->count++;
+    p->tokens += least(p->ids[i].count + w->settings->max_tokens, context);
     return FT_OK;
 }
 
@@ -163,16 +172,28 @@ static enum ft_status put_completion(const struct work *w, const char *line, con
     return status;
 }
 
+struct answering {
+    const struct work *work;
+    const struct pending *pending;
+};
+
+/* Printed at once, for who waits at the other end of a pipe. */
+static enum ft_status completed(void *arg, size_t prompt, const struct ft_completion *completion, struct ft_error *error) {
+    const struct answering *a = arg;
+    enum ft_status status = put_completion(a->work, a->pending->line[prompt], completion, error);
+    if (!status && (fflush(stdout) != 0 || ferror(stdout))) status = ft_fail_errno(error, FT_IO, "standard output");
+    return status;
+}
+
 static enum ft_status answer(struct work *w, struct pending *p, struct ft_error *error) {
     const struct settings *s = w->settings;
     struct ft_completions completions = {0};
+    struct answering answering = {w, p};
     struct ft_generate job = {.model = w->model, .exec = w->exec, .prompts = p->prompt, .count = p->count, .stop = w->stop,
-                              .stops = w->stops, .slots = s->slots, .first_record = p->first,
-                              .sampling = {s->temperature, s->top_p, s->top_k, s->seed}};
+                              .stops = w->stops, .slots = s->slots, .group = GROUP, .first_record = p->first,
+                              .sampling = {s->temperature, s->top_p, s->top_k, s->seed},
+                              .completed = completed, .arg = &answering};
     enum ft_status status = p->count ? ft_generate(&job, &completions, error) : FT_OK;
-    for (size_t i = 0; i < completions.count && !status; i++)
-        status = put_completion(w, p->line[i], &completions.item[i], error);
-    if (!status && (fflush(stdout) != 0 || ferror(stdout))) status = ft_fail_errno(error, FT_IO, "standard output");
     ft_completions_release(&completions);
     pending_clear(p);
     return status;
@@ -180,17 +201,25 @@ static enum ft_status answer(struct work *w, struct pending *p, struct ft_error 
 
 /* --- the whole ------------------------------------------------------------------------------------------- */
 
+/* With --batch 1 a line is answered before the next is read. Else more are read ahead, each time twice as many, so that
+ * the first answers need not wait for many prompts, and many prompts do not wait for each other. */
+static void read_more(const struct settings *s, struct pending *p) {
+    if (p->most == 0) p->most = s->slots && s->slots < GROUP ? s->slots : GROUP;
+    else if (s->slots != 1) p->most = least(2 * p->most, BATCH);
+}
+
 static enum ft_status answer_file(struct work *w, const char *path, struct pending *p, struct ft_error *error) {
     struct ft_lines *lines = NULL;
     const char *line;
     size_t size;
     enum ft_status status = ft_lines_open(&lines, path, 0, error);
+    read_more(w->settings, p);
     while (!status && !(status = ft_lines_next(lines, &line, &size, error)) && line) {
         if (size == 0 && !w->settings->plain) continue;
         status = take_line(w, p, ft_lines_name(lines), ft_lines_number(lines), line, size, error);
-        /* a person types and waits; a pipe is answered in batches */
-        if (!status && p->count == (w->settings->slots && w->settings->slots < BATCH ? w->settings->slots : BATCH))
-            status = answer(w, p, error);
+        if (status || (p->count < p->most && p->tokens < BATCH_TOKENS)) continue;
+        status = answer(w, p, error);
+        read_more(w->settings, p);
     }
     if (!status) status = answer(w, p, error);
     pending_clear(p);
@@ -234,14 +263,14 @@ int main(int argc, char **argv) {
     const struct ft_option options[] = {
         {'m', "model", FT_OPTION_STRING, &s.model, "MODEL", "the model: a Hugging Face directory or a .gguf file", 0, 0},
         {'a', "adapter", FT_OPTION_STRING, &s.tuned, "DIR", "what ft-train wrote: an adapter or a fully tuned model", 0, 0},
-        {'n', "max-tokens", FT_OPTION_SIZE, &s.max_tokens, "N", "longest completion (default 256)", 1, PROMPTS_MAX},
+        {'n', "max-tokens", FT_OPTION_SIZE, &s.max_tokens, "N", "longest completion (default 256)", 1, TOKENS_MAX},
         {0, "temperature", FT_OPTION_DOUBLE, &s.temperature, "T", "0 takes the most probable token (default), 1 samples as the model says", 0, 0},
         {0, "top-k", FT_OPTION_SIZE, &s.top_k, "K", "sample among the K most probable (default: all)", 1, 0},
         {0, "top-p", FT_OPTION_DOUBLE, &s.top_p, "P", "sample among the fewest that have probability P together (default 1)", 0, 0},
         {0, "seed", FT_OPTION_U64, &s.seed, "N", "of sampling (default 1)", 0, 0},
         {0, "plain", FT_OPTION_FLAG, &s.plain, NULL, "each line of input is a prompt, as text", 0, 0},
         {0, "text", FT_OPTION_FLAG, &s.text, NULL, "print completions as text, not as JSON", 0, 0},
-        {0, "batch", FT_OPTION_SIZE, &s.slots, "N", "sequences at once (no effect on results)", 1, 1024},
+        {0, "batch", FT_OPTION_SIZE, &s.slots, "N", "sequences at once (default: up to 64, by their memory; no effect on results)", 1, 1024},
         {0, "threads", FT_OPTION_SIZE, &s.threads, "N", "threads (default: all processors; no effect on results)", 1, FT_POOL_MAX},
         {0},
     };

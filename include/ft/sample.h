@@ -29,10 +29,9 @@ struct ft_candidate {
     uint32_t id;
 };
 
+/* A logit that is NaN or +infinity is returned at once, for the caller to find. */
 uint32_t ft_sample_greedy(const float *logits, size_t vocab);
-
-/* uniform in [0, 1). scratch: [vocab]. temperature > 0. A logit that is NaN or +infinity is returned at once,
- * for the caller to find. */
+/* The same. uniform in [0, 1). scratch: [vocab]. temperature > 0. */
 uint32_t ft_sample(const struct ft_sampling *how, const float *logits, size_t vocab, double uniform,
                    struct ft_candidate *scratch);
 

@@ -4,6 +4,7 @@
 #include "ft/config.h"
 #include "ft/decoder.h"
 #include "ft/memory.h"
+#include "ft/pool.h"
 #include "ft/rng.h"
 
 #include <assert.h>
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 
 enum {
-    SLOTS_DEFAULT = 16,
     FEED_TOKENS = 1024,
     SHARED_LEAST = 8, /* tokens at the beginning of all prompts that are worth a slot of their own */
 };
@@ -28,20 +28,32 @@ struct state {
     struct ft_decoder *decoder;
     struct slot *slots;
     size_t n_slots, feed, context, vocab;
-    size_t *order;                 /* [prompts] in which they are taken */
-    size_t shared;                 /* first tokens of all prompts, computed once in the decoder's slot n_slots */
-    struct ft_decoder_piece *pieces;
-    float *logits;                 /* [slots, vocab] */
-    struct ft_candidate *candidates; /* [vocab] */
-    size_t next, done;             /* prompts taken, completions finished */
+    size_t *order; /* [prompts] in which they are taken */
+    bool *ready;   /* [prompts] completions that are finished */
+    size_t shared; /* first tokens of all prompts, computed once in the decoder's slot n_slots */
+    struct ft_decoder_piece *pieces; /* [slots] of the present feed */
+    size_t *which;                   /* [slots] each piece's slot */
+    uint32_t *chosen;                /* [slots] the token that follows each piece */
+    float *logits;                   /* [slots, vocab] */
+    struct ft_candidate *candidates; /* [threads, vocab]; NULL when nothing is sampled */
+    size_t next, done, told;         /* prompts taken, completions finished, completions handed out */
 };
 
-static uint32_t choose(const struct state *s, const float *logits, uint64_t record, size_t position) {
+/* The token that follows piece `index`. Its random number belongs to the record and the position in it, not to the
+ * slot, the feed or the thread. */
+static void choose(void *arg, size_t index, unsigned worker) {
+    struct state *s = arg;
     const struct ft_sampling *how = &s->job->sampling;
-    if (!(how->temperature > 0.0)) return ft_sample_greedy(logits, s->vocab);
+    const float *logits = s->logits + index * s->vocab;
+    if (!(how->temperature > 0.0)) {
+        s->chosen[index] = ft_sample_greedy(logits, s->vocab);
+        return;
+    }
+    size_t prompt = s->slots[s->which[index]].prompt, position = s->out->item[prompt].count;
+    uint64_t record = s->job->first_record + prompt;
     struct ft_rng rng = ft_rng_new(how->seed, FT_RNG_SAMPLE);
     double uniform = ft_rng_uniform_double(&rng, (uint32_t)record, (uint32_t)(record >> 32), position);
-    return ft_sample(how, logits, s->vocab, uniform, s->candidates);
+    s->chosen[index] = ft_sample(how, logits, s->vocab, uniform, s->candidates + worker * s->vocab);
 }
 
 static bool is_stop(const struct ft_generate *job, uint32_t id) {
@@ -58,18 +70,28 @@ static size_t completion_limit(const struct state *s, size_t prompt) {
 
 static void finish(struct state *s, struct slot *slot, bool stopped) {
     s->out->item[slot->prompt].stopped = stopped;
+    s->ready[slot->prompt] = true;
     ft_decoder_truncate(s->decoder, (size_t)(slot - s->slots), 0);
     *slot = (struct slot){.prompt = SIZE_MAX};
     s->done++;
     if (s->job->progress) s->job->progress(s->job->arg, s->done);
 }
 
-/* Takes one more token for a slot from its logits. */
-static enum ft_status extend(struct state *s, struct slot *slot, const float *logits, struct ft_error *error) {
+/* Hands out what is finished, as far as nothing before it is missing. */
+static enum ft_status tell(struct state *s, struct ft_error *error) {
+    enum ft_status status = FT_OK;
+    for (; s->told < s->job->count && s->ready[s->told] && !status; s->told++)
+        if (s->job->completed) status = s->job->completed(s->job->arg, s->told, &s->out->item[s->told], error);
+    return status;
+}
+
+/* One more token for the slot of piece `index`. */
+static enum ft_status extend(struct state *s, size_t index, struct ft_error *error) {
     const struct ft_generate *job = s->job;
+    struct slot *slot = &s->slots[s->which[index]];
     struct ft_completion *c = &s->out->item[slot->prompt];
-    uint32_t id = choose(s, logits, job->first_record + slot->prompt, c->count);
-    if (!isfinite(logits[id]))
+    uint32_t id = s->chosen[index];
+    if (!isfinite(s->logits[index * s->vocab + id]))
         return ft_fail(error, FT_NONFINITE, "prompt %zu: the model's output is not finite after %zu tokens; check its weights",
                        slot->prompt + 1, slot->length);
     if (is_stop(job, id)) {
@@ -84,11 +106,11 @@ static enum ft_status extend(struct state *s, struct slot *slot, const float *lo
 }
 
 /* Chooses what the next call of the decoder gets: one token of each running slot, and new prompts as they fit. */
-static size_t gather(struct state *s, size_t *which) {
+static size_t gather(struct state *s) {
     size_t count = 0, tokens = 0;
     for (size_t i = 0; i < s->n_slots; i++) {
         if (s->slots[i].prompt == SIZE_MAX) continue;
-        which[count] = i;
+        s->which[count] = i;
         s->pieces[count++] = (struct ft_decoder_piece){.slot = i, .ids = &s->slots[i].last, .count = 1};
         tokens++;
     }
@@ -99,6 +121,7 @@ static size_t gather(struct state *s, size_t *which) {
         if (completion_limit(s, prompt) == 0) { /* nothing asked for */
             s->next++;
             s->done++;
+            s->ready[prompt] = true;
             i--;
             continue;
         }
@@ -107,7 +130,7 @@ static size_t gather(struct state *s, size_t *which) {
         s->next++;
         if (s->shared) ft_decoder_copy(s->decoder, s->n_slots, i, s->shared);
         s->slots[i] = (struct slot){.prompt = prompt, .length = p->count};
-        which[count] = i;
+        s->which[count] = i;
         s->pieces[count++] = (struct ft_decoder_piece){.slot = i, .ids = p->ids + s->shared, .count = rest};
         tokens += rest;
     }
@@ -119,39 +142,39 @@ static enum ft_status feed_shared(struct state *s, struct ft_error *error) {
     return s->shared ? ft_decoder_feed(s->decoder, &piece, 1, s->logits, error) : FT_OK;
 }
 
-static enum ft_status run(struct state *s, size_t *which, struct ft_error *error) {
-    enum ft_status begun = feed_shared(s, error);
-    if (begun) return begun;
-    while (s->done < s->job->count) {
-        size_t count = gather(s, which);
-        if (count == 0) continue; /* only empty completions were left */
-        enum ft_status status = ft_decoder_feed(s->decoder, s->pieces, count, s->logits, error);
-        for (size_t i = 0; i < count && !status; i++)
-            status = extend(s, &s->slots[which[i]], s->logits + i * s->vocab, error);
-        if (status) return status;
+static enum ft_status run(struct state *s, struct ft_error *error) {
+    enum ft_status status = feed_shared(s, error);
+    while (!status && s->done < s->job->count) {
+        size_t count = gather(s);
+        status = ft_decoder_feed(s->decoder, s->pieces, count, s->logits, error); /* 0: only empty ones were left */
+        if (!status) ft_pool_run(ft_exec_pool(s->job->exec), count, choose, s);
+        for (size_t i = 0; i < count && !status; i++) status = extend(s, i, error);
+        if (!status) status = tell(s, error);
     }
-    return FT_OK;
+    return status;
 }
 
 struct turn {
-    size_t expected, tokens, prompt;
+    size_t group, expected, tokens, prompt;
 };
 
 static int longest_first(const void *a, const void *b) {
     const struct turn *x = a, *y = b;
+    if (x->group != y->group) return x->group < y->group ? -1 : 1;
     if (x->expected != y->expected) return x->expected < y->expected ? 1 : -1;
     if (x->tokens != y->tokens) return x->tokens < y->tokens ? 1 : -1;
     return x->prompt > y->prompt ? 1 : -1;
 }
 
-/* What takes longest begins first. */
+/* Of each group, what takes longest begins first. */
 static enum ft_status make_order(struct state *s, struct ft_error *error) {
     struct turn *turn = NULL;
     enum ft_status status = ft_alloc(&s->order, s->job->count, sizeof *s->order, error);
     if (!status) status = ft_alloc(&turn, s->job->count, sizeof *turn, error);
     if (status) return status;
     for (size_t i = 0; i < s->job->count; i++)
-        turn[i] = (struct turn){s->job->prompts[i].expected, s->job->prompts[i].count, i};
+        turn[i] = (struct turn){.group = s->job->group ? i / s->job->group : 0, .prompt = i,
+                                .expected = s->job->prompts[i].expected, .tokens = s->job->prompts[i].count};
     if (s->job->count) qsort(turn, s->job->count, sizeof *turn, longest_first);
     for (size_t i = 0; i < s->job->count; i++) s->order[i] = turn[i].prompt;
     free(turn);
@@ -201,48 +224,75 @@ static enum ft_status check_prompts(struct state *s, size_t *longest, struct ft_
     return FT_OK;
 }
 
-static enum ft_status take_memory(struct state *s, size_t **which, const struct ft_decoder_limits *limits,
-                                  struct ft_error *error) {
-    size_t cells;
+/* Tokens of the longest sequence that there may be: at least 1. */
+static size_t longest_sequence(const struct state *s) {
+    size_t longest = 1;
+    for (size_t i = 0; i < s->job->count; i++) {
+        size_t length = s->job->prompts[i].count + completion_limit(s, i);
+        if (length > longest) longest = length;
+    }
+    return longest;
+}
+
+/* See generate.h. In double: nothing is exact about it, and nothing can overflow. */
+static size_t choose_slots(const struct ft_model *model, size_t length) {
+    const struct ft_config *config = ft_model_config(model);
+    double each = 2.0 * sizeof(float) * (double)config->layers * (double)(config->kv_heads * config->head_dim) * (double)length;
+    double most = 0.0;
+    size_t count;
+    struct ft_parameter *const *parameter = ft_model_parameters(model, &count);
+    for (size_t i = 0; i < count; i++) most += (double)parameter[i]->elements * (double)ft_dtype_size(parameter[i]->dtype);
+    if (most < FT_GENERATE_CACHE) most = FT_GENERATE_CACHE;
+    return most >= each * FT_GENERATE_SLOTS ? FT_GENERATE_SLOTS : most >= each ? (size_t)(most / each) : 1;
+}
+
+static enum ft_status take_memory(struct state *s, const struct ft_decoder_limits *limits, struct ft_error *error) {
+    size_t cells, scratch;
+    size_t threads = s->job->sampling.temperature > 0.0 ? ft_exec_threads(s->job->exec) : 0;
+    if (!ft_size_mul(s->n_slots, s->vocab, &cells) || !ft_size_mul(threads, s->vocab, &scratch))
+        return ft_fail(error, FT_LIMIT, "the vocabulary is too large");
     enum ft_status status = make_room(s, error);
     if (!status) status = make_order(s, error);
     if (!status) status = ft_decoder_new(&s->decoder, s->job->model, s->job->exec, limits, error);
+    if (!status) status = ft_alloc(&s->ready, s->job->count, sizeof *s->ready, error);
     if (!status) status = ft_alloc(&s->slots, s->n_slots, sizeof *s->slots, error);
     if (!status) status = ft_alloc(&s->pieces, s->n_slots, sizeof *s->pieces, error);
-    if (!status) status = ft_alloc(which, s->n_slots, sizeof **which, error);
-    if (!status) status = ft_alloc(&s->candidates, s->vocab, sizeof *s->candidates, error);
-    if (!status && !ft_size_mul(s->n_slots, s->vocab, &cells))
-        status = ft_fail(error, FT_LIMIT, "the vocabulary is too large");
+    if (!status) status = ft_alloc(&s->which, s->n_slots, sizeof *s->which, error);
+    if (!status) status = ft_alloc(&s->chosen, s->n_slots, sizeof *s->chosen, error);
     if (!status) status = ft_alloc(&s->logits, cells, sizeof *s->logits, error);
+    if (!status && scratch) status = ft_alloc(&s->candidates, scratch, sizeof *s->candidates, error);
     for (size_t i = 0; i < s->n_slots && !status; i++) s->slots[i].prompt = SIZE_MAX;
     return status;
+}
+
+static void release(struct state *s) {
+    ft_decoder_free(s->decoder);
+    free(s->order);
+    free(s->ready);
+    free(s->slots);
+    free(s->pieces);
+    free(s->which);
+    free(s->chosen);
+    free(s->candidates);
+    free(s->logits);
 }
 
 enum ft_status ft_generate(const struct ft_generate *job, struct ft_completions *out, struct ft_error *error) {
     const struct ft_config *config = ft_model_config(job->model);
     struct ft_completions result = {0};
     struct state s = {.job = job, .out = &result, .context = config->positions, .vocab = config->vocab};
-    size_t longest, *which = NULL, reach = 0;
+    size_t longest;
     enum ft_status status = check_prompts(&s, &longest, error);
     if (status) return status;
-    for (size_t i = 0; i < job->count; i++) {
-        size_t length = job->prompts[i].count + completion_limit(&s, i);
-        if (length > reach) reach = length;
-    }
-    s.n_slots = job->slots ? job->slots : SLOTS_DEFAULT;
+    size_t length = longest_sequence(&s);
+    s.n_slots = job->slots ? job->slots : choose_slots(job->model, length);
     if (s.n_slots > job->count) s.n_slots = job->count ? job->count : 1;
     s.feed = longest + s.n_slots > FEED_TOKENS ? longest + s.n_slots : FEED_TOKENS;
     s.shared = shared_tokens(&s);
-    struct ft_decoder_limits limits = {.sequences = s.n_slots + (s.shared > 0), .length = reach ? reach : 1, .feed = s.feed};
-    status = take_memory(&s, &which, &limits, error);
-    if (!status) status = run(&s, which, error);
-    ft_decoder_free(s.decoder);
-    free(s.order);
-    free(s.slots);
-    free(s.pieces);
-    free(which);
-    free(s.candidates);
-    free(s.logits);
+    struct ft_decoder_limits limits = {.sequences = s.n_slots + (s.shared > 0), .length = length, .feed = s.feed};
+    status = take_memory(&s, &limits, error);
+    if (!status) status = run(&s, error);
+    release(&s);
     if (status) ft_completions_release(&result);
     else *out = result;
     return status;

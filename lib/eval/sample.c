@@ -7,12 +7,40 @@
 #include "ft/elementary.h"
 
 #include <float.h>
+#include <math.h>
 #include <stdbool.h>
 
+enum { LANES = 16, BLOCK = 8 * LANES };
+
+/* The greatest of BLOCK logits, or what no logit may be. No lane waits for another. */
+static float block_maximum(const float *logits) {
+    float best[LANES];
+    int strange[LANES] = {0};
+    for (size_t l = 0; l < LANES; l++) best[l] = logits[l];
+    for (size_t i = 0; i < BLOCK; i += LANES)
+        for (size_t l = 0; l < LANES; l++) {
+            float x = logits[i + l];
+            strange[l] |= !(x <= FLT_MAX);
+            best[l] = x > best[l] ? x : best[l];
+        }
+    for (size_t l = 0; l < LANES; l++) {
+        if (strange[l]) return INFINITY;
+        if (best[l] > best[0]) best[0] = best[l];
+    }
+    return best[0];
+}
+
+/* Only a block that is ahead of all before it is looked through. */
 uint32_t ft_sample_greedy(const float *logits, size_t vocab) {
     uint32_t best = 0;
-    for (uint32_t v = 1; v < vocab; v++)
-        if (logits[v] > logits[best]) best = v;
+    for (size_t begin = 0, end; begin < vocab; begin = end) {
+        end = vocab - begin < BLOCK ? vocab : begin + BLOCK;
+        if (end - begin == BLOCK && begin > 0 && !(block_maximum(logits + begin) > logits[best])) continue;
+        for (size_t v = begin; v < end; v++) {
+            if (!(logits[v] <= FLT_MAX)) return (uint32_t)v;
+            if (logits[v] > logits[best]) best = (uint32_t)v;
+        }
+    }
     return best;
 }
 
