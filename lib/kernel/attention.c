@@ -3,12 +3,15 @@
  * Attention by blocks of queries. For 16 queries of a head: scores against all their keys, softmax, then the
  * weighted sum of values; backward recomputes scores and probabilities for up to BLOCK queries, then adds their
  * part to the chains of dk and dv. Products run over what several rows see in common as register tiles, over the
- * ragged rest row by row, so that only visible pairs enter chains, in ascending order.
+ * ragged rest row by row, so that only visible pairs enter chains, in ascending order. A single query, as in
+ * generation, has nobody beside it: vectors go over its keys.
  */
 #include "attention.h"
 
 #include "exec_internal.h"
 #include "gemm.h"
+#include "gemv.h"
+#include "kernels.h"
 
 #include <string.h>
 
@@ -158,6 +161,8 @@ struct job {
     const struct ft_attention *at;
     const struct ft_gemm_isa *gemm;
     const struct ft_attention_isa *isa;
+    const struct ft_kernels *rows;
+    ft_gemv_fn *gemv; /* binary32, the terms of an output adjacent */
     const float *q, *k, *v, *o, *d_o;
     float *out, *row_max, *row_sum; /* forward */
     const float *max, *sum;         /* backward: the same, read */
@@ -291,6 +296,26 @@ static void forward_lanes(const struct unit *u, size_t h, size_t i, size_t count
     multiply_ragged(&p, job->isa, &plain, count, range);
 }
 
+/* The heads of the group for query i alone; their probabilities are rows of s. */
+static void forward_single(const struct unit *u, size_t i, size_t group, const struct panels *v) {
+    const struct job *job = u->job;
+    const struct ft_attention *at = job->at;
+    struct range keys = visible(u, i);
+    size_t n = keys.end - keys.begin, h = u->g * group;
+    memset(u->s, 0, group * n * sizeof *u->s);
+    for (size_t r = 0; r < group; r++) {
+        float *s = u->s + r * n, max, sum;
+        job->gemv(job->q + q_at(u, i, h + r), at->head_dim, job->k + u->kv + keys.begin * at->ld_kv, at->ld_kv, 0, n, s);
+        for (size_t j = 0; j < n; j++) s[j] *= at->scale;
+        job->rows->softmax(s, n, &max, &sum);
+        if (job->row_max) job->row_max[stat_at(u, i, h + r)] = max;
+        if (job->row_sum) job->row_sum[stat_at(u, i, h + r)] = sum;
+    }
+    struct product p = {.isa = job->gemm, .b = v, .a = u->s, .a_row = n, .a_step = 1, .c = job->out + o_at(u, i, h),
+                        .ldc = at->head_dim, .empty = true, .scale = 1.0f};
+    multiply(&p, 0, group, 0, n);
+}
+
 /* Values of the keys [begin, end): where they lie when few queries will read them, else packed. */
 static struct panels value_panels(const struct unit *u, size_t begin, size_t end, size_t queries) {
     const struct job *job = u->job;
@@ -316,6 +341,10 @@ static void forward_task(void *arg, size_t index, unsigned worker) {
     if (begin == end) return;
     size_t first_key = visible(&u, begin).begin, group = at->n_head / at->n_kv;
     struct panels v = value_panels(&u, first_key, visible(&u, end - 1).end, (end - begin) * group);
+    if (end - begin == 1 && at->softcap == 0.0f && group <= BLOCK) {
+        forward_single(&u, begin, group, &v);
+        return;
+    }
     for (size_t h = u.g * group; h < (u.g + 1) * group; h++)
         for (size_t i = begin; i < end; i += FT_LANES) forward_lanes(&u, h, i, least(FT_LANES, end - i), &v, first_key);
 }
@@ -475,9 +504,10 @@ size_t ft_attention_scratch(const struct ft_exec *exec, const struct ft_attentio
 static struct job make_job(const struct ft_exec *exec, const struct ft_attention *at, const float *q, const float *k,
                            const float *v, void *scratch) {
     size_t keys = longest(at);
-    return (struct job){.at = at, .gemm = exec->gemm, .isa = keys < KEYS_MAX ? ft_attention_isa(exec->isa) : NULL, .q = q,
-                        .k = k, .v = v, .scratch = scratch, .scratch_each = scratch_each(exec->gemm, at->head_dim, keys),
-                        .parts = 1};
+    const struct ft_gemv_isa *gemv = ft_gemv_isa(exec->isa); /* as attention: every one but the scalar has it */
+    return (struct job){.at = at, .gemm = exec->gemm, .isa = keys < KEYS_MAX && gemv ? ft_attention_isa(exec->isa) : NULL,
+                        .rows = ft_kernels_of(exec), .gemv = gemv ? gemv->down[FT_F32] : NULL, .q = q, .k = k, .v = v,
+                        .scratch = scratch, .scratch_each = scratch_each(exec->gemm, at->head_dim, keys), .parts = 1};
 }
 
 void ft_attention_forward(struct ft_exec *exec, const struct ft_attention *at, const float *q, const float *k,

@@ -72,7 +72,8 @@ static void make_shape(struct shape *s, bool few) {
     s->at.ld_o = s->at.n_head * s->at.head_dim + below(3);
     for (size_t d = 0; d < s->at.n_document; d++) {
         struct ft_attention_document *doc = &s->doc[d];
-        size_t keys = few ? 100 + below(ROWS_MAX - 100) : 1 + below(below(3) ? 70 : 180), queries = below(3) ? keys : 1 + below(keys);
+        size_t keys = few ? 100 + below(ROWS_MAX - 100) : 1 + below(below(3) ? 70 : 180);
+        size_t queries = below(3) ? keys : below(2) ? 1 + below(keys) : 1;
         *doc = (struct ft_attention_document){s->rows_k, keys, s->rows_q, queries, NULL};
         if (below(2) && queries < keys) { /* an ascending subset */
             size_t n = 0;
