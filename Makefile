@@ -152,8 +152,9 @@ CLI_TESTS := $(sort $(wildcard tests/cli/*.t tests/fault/*.t tests/golden/*.t))
 tests: $(TEST_BIN) $(HELPERS) $(FUZZ) $(if $(SAN),,$(B)/tests/fault/fault.so)
 check: all tests ## the quick suite (TAP through prove)
 	FT_BIN=$(abspath $(B)/bin) FT_BUILD=$(abspath $(B)) prove $(PROVEFLAGS) -e '' $(TEST_BIN) $(CLI_TESTS)
-check-long: $(B)/tests/kernel/elementary all tests ## what takes long: all 2^32 inputs of elementary functions, kills
+check-long: $(B)/tests/kernel/elementary all tests ## what takes long: all 2^32 inputs of elementary functions, kills, a gigabyte
 	FT_KILLS=10 FT_BIN=$(abspath $(B)/bin) FT_BUILD=$(abspath $(B)) prove -e '' tests/cli/train.t
+	FT_STREAM_BYTES=1000000000 FT_BIN=$(abspath $(B)/bin) FT_BUILD=$(abspath $(B)) prove -v -e '' tests/cli/stream.t
 	prove -v -e '' $< :: all
 fuzz: deps-clang ## fuzz every parser for FUZZ_TIME seconds each (clang)
 	@$(MAKE) B=build-fuzz CC=clang OPT=-O1 SAN=address,undefined,fuzzer-no-link CFLAGS=-DFT_JINJA_STEPS_MAX=100000 fuzz-run

@@ -20,12 +20,20 @@ enum { BATCH_LINES = 1024, BATCH_BYTES = 4 << 20 };
 enum mode { RECORDS, IDS, DECODE };
 enum overlong { OVERLONG_ERROR, OVERLONG_DROP, OVERLONG_TRUNCATE };
 
-/* A line on its way through a worker. */
+/* A line on its way: read, through a worker, written. */
 struct item {
     struct ft_buffer line, text; /* text: what the modes other than RECORDS print */
     uint64_t number;
     struct ft_record record;
     struct ft_example example;
+    enum ft_status status;
+    struct ft_error error;
+};
+
+/* Lines that are together on their way, and what came of reading on behind them. */
+struct batch {
+    struct item *item; /* [BATCH_LINES] */
+    size_t count;
     enum ft_status status;
     struct ft_error error;
 };
@@ -46,9 +54,14 @@ struct job {
         struct ft_encoder *encoder;
         struct ft_ids ids;
     } *worker; /* one for each thread */
-    struct item *item; /* [BATCH_LINES] */
-    size_t items;
+    struct batch batch[2]; /* one is in the workers' hands while the other is written, then read anew */
+    unsigned working;      /* which */
+    struct ft_lines *lines;
     const char *name; /* of the file being read */
+    bool ended;       /* there is nothing more to read in it */
+    struct ft_progress progress;
+    enum ft_status status; /* of writing */
+    struct ft_error error;
 
     struct ft_output *output; /* NULL: only --show */
     struct ft_ftok_writer *writer;
@@ -135,9 +148,7 @@ static enum ft_status record_line(const struct job *job, struct worker *worker, 
     return status ? status : ft_example_encode(worker->examples, &item->record, &item->example, error);
 }
 
-static void work(void *arg, size_t index, unsigned thread) {
-    struct job *job = arg;
-    struct item *item = &job->item[index];
+static void work(struct job *job, struct item *item, unsigned thread) {
     struct worker *worker = &job->worker[thread];
     ft_buffer_clear(&item->text);
     item->status = job->mode == IDS      ? encode_line(job, worker, item, &item->error)
@@ -209,46 +220,79 @@ static enum ft_status put_item(struct job *job, struct item *item, struct ft_err
     return ft_output_write(job->output, item->text.data, item->text.size, error);
 }
 
-static enum ft_status flush(struct job *job, struct ft_error *error) {
-    enum ft_status status = FT_OK;
-    ft_pool_run(job->pool, job->items, work, job);
-    for (size_t i = 0; i < job->items && !status; i++) status = put_item(job, &job->item[i], error);
-    job->items = 0;
-    return status;
+static enum ft_status put_batch(struct job *job, const struct batch *batch, struct ft_error *error) {
+    for (size_t i = 0; i < batch->count; i++) {
+        enum ft_status status = put_item(job, &batch->item[i], error);
+        if (status) return status;
+    }
+    if (batch->status) *error = batch->error;
+    return batch->status;
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------- */
 
-static enum ft_status read_lines(struct job *job, struct ft_lines *lines, struct ft_progress *progress,
-                                 struct ft_error *error) {
+static enum ft_status take_line(struct job *job, struct batch *batch, size_t *bytes, struct ft_error *error) {
     const char *line;
-    size_t size, bytes = 0;
-    enum ft_status status;
-    while (!(status = ft_lines_next(lines, &line, &size, error)) && line) {
-        struct item *item = &job->item[job->items];
-        item->number = ft_lines_number(lines);
-        ft_buffer_clear(&item->line);
-        if ((status = ft_buffer_append(&item->line, line, size, error))) return status;
-        bytes += size;
-        if (++job->items < BATCH_LINES && bytes < BATCH_BYTES) continue;
-        bytes = 0;
-        if ((status = flush(job, error))) return status;
-        ft_progress_update(progress, ft_lines_number(lines), NULL);
+    size_t size;
+    enum ft_status status = ft_lines_next(job->lines, &line, &size, error);
+    job->ended = status || !line;
+    if (job->ended) return status;
+    struct item *item = &batch->item[batch->count];
+    item->number = ft_lines_number(job->lines);
+    ft_buffer_clear(&item->line);
+    status = ft_buffer_append(&item->line, line, size, error);
+    job->ended = status != FT_OK;
+    if (job->ended) return status;
+    batch->count++;
+    *bytes += size;
+    return FT_OK;
+}
+
+static void read_batch(struct job *job, struct batch *batch) {
+    size_t bytes = 0;
+    batch->count = 0;
+    batch->status = FT_OK;
+    while (!job->ended && batch->count < BATCH_LINES && bytes < BATCH_BYTES)
+        batch->status = take_line(job, batch, &bytes, &batch->error);
+    ft_progress_update(&job->progress, ft_lines_number(job->lines), NULL);
+}
+
+/* Task 0 writes the batch that workers are done with, and reads the next in its place; the others are lines of the
+ * present one. So nobody waits for the one who reads and writes. */
+static void step(void *arg, size_t index, unsigned thread) {
+    struct job *job = arg;
+    if (index > 0) {
+        work(job, &job->batch[job->working].item[index - 1], thread);
+        return;
     }
-    return status ? status : flush(job, error);
+    struct batch *idle = &job->batch[!job->working];
+    job->status = put_batch(job, idle, &job->error);
+    if (!job->status) read_batch(job, idle);
+}
+
+static bool is_pending(const struct batch *batch) { return batch->count || batch->status; }
+
+static enum ft_status read_lines(struct job *job, struct ft_error *error) {
+    job->ended = false;
+    job->batch[!job->working].count = 0;
+    read_batch(job, &job->batch[job->working]);
+    do {
+        ft_pool_run(job->pool, job->batch[job->working].count + 1, step, job);
+        job->working = !job->working;
+    } while (!job->status && (is_pending(&job->batch[0]) || is_pending(&job->batch[1])));
+    if (job->status) *error = job->error;
+    return job->status;
 }
 
 static enum ft_status read_input(struct job *job, const char *path, struct ft_error *error) {
-    struct ft_lines *lines;
-    struct ft_progress progress;
-    enum ft_status status = ft_lines_open(&lines, path, 0, error);
+    enum ft_status status = ft_lines_open(&job->lines, path, 0, error);
     if (status) return status;
     job->name = ft_path_shown(path);
-    ft_progress_start(&progress, "tokenizing", "lines", 0);
-    status = read_lines(job, lines, &progress, error);
-    ft_progress_end(&progress);
-    if (!status) ft_lines_digest(lines, job->digest);
-    ft_lines_close(lines);
+    ft_progress_start(&job->progress, "tokenizing", "lines", 0);
+    status = read_lines(job, error);
+    ft_progress_end(&job->progress);
+    if (!status) ft_lines_digest(job->lines, job->digest);
+    ft_lines_close(job->lines);
     return status;
 }
 
@@ -303,7 +347,8 @@ static enum ft_status start(struct job *job, struct ft_error *error) {
     if (!status) status = ft_pool_new(&job->pool, (unsigned)job->threads, error);
     unsigned threads = status ? 0 : ft_pool_threads(job->pool);
     if (!status) status = ft_alloc(&job->worker, threads, sizeof *job->worker, error);
-    if (!status) status = ft_alloc(&job->item, BATCH_LINES, sizeof *job->item, error);
+    for (unsigned i = 0; i < 2 && !status; i++)
+        status = ft_alloc(&job->batch[i].item, BATCH_LINES, sizeof *job->batch[i].item, error);
     for (unsigned i = 0; i < threads && !status; i++)
         status = job->mode == RECORDS ? ft_example_encoder_new(&job->worker[i].examples, job->tokenizer, job->loss, error)
                                       : ft_encoder_new(&job->worker[i].encoder, job->tokenizer, error);
@@ -325,6 +370,16 @@ static enum ft_status finish(struct job *job, struct ft_error *error) {
     return ft_output_commit(output, error);
 }
 
+static void release_items(struct item *item) {
+    for (size_t i = 0; item && i < BATCH_LINES; i++) {
+        ft_buffer_release(&item[i].line);
+        ft_buffer_release(&item[i].text);
+        ft_record_release(&item[i].record);
+        ft_example_release(&item[i].example);
+    }
+    free(item);
+}
+
 static void release(struct job *job) {
     ft_output_abort(job->output);
     ft_ftok_writer_free(job->writer);
@@ -333,14 +388,8 @@ static void release(struct job *job) {
         ft_encoder_free(job->worker[i].encoder);
         ft_ids_release(&job->worker[i].ids);
     }
-    for (size_t i = 0; job->item && i < BATCH_LINES; i++) {
-        ft_buffer_release(&job->item[i].line);
-        ft_buffer_release(&job->item[i].text);
-        ft_record_release(&job->item[i].record);
-        ft_example_release(&job->item[i].example);
-    }
+    for (unsigned i = 0; i < 2; i++) release_items(job->batch[i].item);
     free(job->worker);
-    free(job->item);
     ft_pool_free(job->pool);
     ft_tokenizer_free(job->tokenizer);
 }
