@@ -59,16 +59,17 @@ static void find_bytes(struct ft_bpe *bpe) {
 
 static enum ft_status grow_merges(struct ft_bpe *bpe, size_t merges, struct ft_error *error) {
     struct ft_bpe old = *bpe;
-    enum ft_status status = ft_alloc(&bpe->merge, merges, sizeof *bpe->merge, error);
+    enum ft_status status = ft_arena_init(&bpe->memory, ft_arena_cost(merges, sizeof *bpe->merge), error);
     if (status) {
-        bpe->merge = old.merge;
+        bpe->memory = old.memory;
         return status;
     }
+    bpe->merge = ft_arena_take(&bpe->memory, merges, sizeof *bpe->merge);
     memset(bpe->merge, 0xff, merges * sizeof *bpe->merge);
     bpe->merges = merges;
     for (size_t i = 0; i < old.merges; i++)
         if (old.merge[i].left != FT_TOKEN_NONE) *ft_bpe_slot(bpe, old.merge[i].left, old.merge[i].right) = old.merge[i];
-    free(old.merge);
+    ft_arena_release(&old.memory);
     return FT_OK;
 }
 
@@ -83,69 +84,120 @@ static enum ft_status no_token(const struct ft_scan *scan, size_t rank, struct s
                    rank, token.length < 60 ? (int)token.length : 60, token.text);
 }
 
+/* Merges come in the order of what they make, nearly always, so it is the token behind the last one's: a comparison
+ * instead of a search. */
+static uint32_t find_product(const struct ft_bpe *bpe, struct slice product, uint32_t last) {
+    size_t length;
+    const char *text = last == FT_TOKEN_NONE ? NULL : ft_vocab_text(bpe->vocab, last + 1, &length);
+    if (text && length == product.length && memcmp(text, product.text, length) == 0) return last + 1;
+    return ft_vocab_find(bpe->vocab, product.text, product.length);
+}
+
+enum { AHEAD = 16 }; /* merges that are read before the first of them is looked up: memory is slow to answer */
+
+/* A merge as it was read. */
+struct staged {
+    struct ft_buffer text[2]; /* where its parts lie unless they lie in the file */
+    struct slice left, right;
+    uint64_t left_hash, right_hash; /* of ft_vocab_expect */
+};
+
+struct merge_reader {
+    struct ft_bpe *bpe;
+    struct ft_scan *scan;
+    struct staged staged[AHEAD]; /* merge r in number r % AHEAD */
+    size_t read;                 /* merges, of which bpe->ranks are in the table */
+    struct ft_buffer joined;
+    uint32_t last; /* what the merge before made */
+};
+
 /* A later merge of the same pair replaces the earlier one, as in the reference. */
-static enum ft_status add_merge(struct ft_bpe *bpe, const struct ft_scan *scan, size_t rank, struct slice left,
-                                struct slice right, struct ft_buffer *joined, struct ft_error *error) {
-    struct ft_bpe_merge merge = {.left = ft_vocab_find(bpe->vocab, left.text, left.length),
-                                 .right = ft_vocab_find(bpe->vocab, right.text, right.length),
-                                 .rank = (uint32_t)rank};
-    if (merge.left == FT_TOKEN_NONE) return no_token(scan, rank, left, error);
-    if (merge.right == FT_TOKEN_NONE) return no_token(scan, rank, right, error);
+static enum ft_status add_merge(struct merge_reader *r, struct ft_error *error) {
+    struct ft_bpe *bpe = r->bpe;
+    const struct staged *from = &r->staged[bpe->ranks % AHEAD];
+    struct slice left = from->left, right = from->right;
+    struct ft_bpe_merge merge = {.left = ft_vocab_find_expected(bpe->vocab, from->left_hash, left.text, left.length),
+                                 .right = ft_vocab_find_expected(bpe->vocab, from->right_hash, right.text, right.length),
+                                 .rank = bpe->ranks};
+    if (merge.left == FT_TOKEN_NONE) return no_token(r->scan, bpe->ranks, left, error);
+    if (merge.right == FT_TOKEN_NONE) return no_token(r->scan, bpe->ranks, right, error);
     size_t skip = bpe->prefix ? strlen(bpe->prefix) : 0;
     if (skip > right.length) skip = right.length;
-    enum ft_status status = ft_grow(&joined->data, &joined->capacity, left.length + right.length + 1, 1, FT_BUFFER_MAX,
+    enum ft_status status = ft_grow(&r->joined.data, &r->joined.capacity, left.length + right.length + 1, 1, FT_BUFFER_MAX,
                                     "bytes of a token", error);
     if (status) return status;
-    memcpy(joined->data, left.text, left.length);
-    memcpy(joined->data + left.length, right.text + skip, right.length - skip);
-    struct slice product = {joined->data, left.length + right.length - skip};
-    merge.id = ft_vocab_find(bpe->vocab, product.text, product.length);
-    if (merge.id == FT_TOKEN_NONE) return no_token(scan, rank, product, error);
+    memcpy(r->joined.data, left.text, left.length);
+    memcpy(r->joined.data + left.length, right.text + skip, right.length - skip);
+    struct slice product = {r->joined.data, left.length + right.length - skip};
+    merge.id = r->last = find_product(bpe, product, r->last);
+    if (merge.id == FT_TOKEN_NONE) return no_token(r->scan, bpe->ranks, product, error);
     if (merge.id == merge.left || merge.id == merge.right)
-        return ft_fail(error, FT_FORMAT, "%s: merge %zu adds nothing to one of its parts", scan->name, rank);
+        return ft_fail(error, FT_FORMAT, "%s: merge %u adds nothing to one of its parts", r->scan->name, bpe->ranks);
+    if (2 * ((size_t)bpe->ranks + 1) > bpe->merges && (status = grow_merges(bpe, 2 * bpe->merges, error))) return status;
     *ft_bpe_slot(bpe, merge.left, merge.right) = merge;
+    bpe->ranks++;
     return FT_OK;
 }
 
 /* "a b" or ["a", "b"]. */
-static enum ft_status read_merge(struct ft_bpe *bpe, struct ft_scan *scan, size_t rank, struct ft_buffer buffer[3],
-                                 struct ft_error *error) {
-    struct slice left = {0}, right = {0};
+static enum ft_status read_parts(struct ft_scan *scan, struct staged *to, struct ft_error *error) {
+    struct slice *left = &to->left, *right = &to->right;
     enum ft_status status;
+    for (int i = 0; i < 2; i++)
+        if ((status = ft_buffer_append(&to->text[i], "", 0, error))) return status;
     if (ft_scan_peek(scan) == '[') {
         if ((status = ft_scan_expect(scan, '[', error)) ||
-            (status = ft_scan_string(scan, &buffer[0], &left.text, &left.length, error)) ||
+            (status = ft_scan_string(scan, &to->text[0], &left->text, &left->length, error)) ||
             (status = ft_scan_expect(scan, ',', error)) ||
-            (status = ft_scan_string(scan, &buffer[1], &right.text, &right.length, error)) ||
-            (status = ft_scan_expect(scan, ']', error)))
+            (status = ft_scan_string(scan, &to->text[1], &right->text, &right->length, error)))
             return status;
-        return add_merge(bpe, scan, rank, left, right, &buffer[2], error);
+        return ft_scan_expect(scan, ']', error);
     }
-    if ((status = ft_scan_string(scan, &buffer[0], &left.text, &left.length, error))) return status;
-    const char *end = left.text + left.length, *space = memchr(left.text, ' ', left.length);
+    if ((status = ft_scan_string(scan, &to->text[0], &left->text, &left->length, error))) return status;
+    const char *end = left->text + left->length, *space = memchr(left->text, ' ', left->length);
     if (!space || memchr(space + 1, ' ', (size_t)(end - space - 1)))
         return ft_scan_fail(scan, "a merge is two tokens with one space between them", error);
-    left.length = (size_t)(space - left.text);
-    right = (struct slice){space + 1, (size_t)(end - space - 1)};
-    return add_merge(bpe, scan, rank, left, right, &buffer[2], error);
+    left->length = (size_t)(space - left->text);
+    *right = (struct slice){space + 1, (size_t)(end - space - 1)};
+    return FT_OK;
+}
+
+static enum ft_status read_merge(struct merge_reader *r, bool *more, struct ft_error *error) {
+    struct staged *to = &r->staged[r->read % AHEAD];
+    if (r->read >= FT_VOCAB_MAX) return ft_fail(error, FT_LIMIT, "%s: too many merges", r->scan->name);
+    enum ft_status status = read_parts(r->scan, to, error);
+    if (status) return status;
+    to->left_hash = ft_vocab_expect(r->bpe->vocab, to->left.text, to->left.length);
+    to->right_hash = ft_vocab_expect(r->bpe->vocab, to->right.text, to->right.length);
+    r->read++;
+    return ft_scan_more(r->scan, ']', more, error);
+}
+
+/* What is wrong with a merge comes before what is wrong with those behind it. */
+static enum ft_status read_list(struct merge_reader *r, struct ft_error *error) {
+    enum ft_status status = ft_scan_expect(r->scan, '[', error), added = FT_OK;
+    bool more = !status && ft_scan_peek(r->scan) != ']';
+    while (more && !status && !added) {
+        struct ft_error later;
+        status = read_merge(r, &more, &later);
+        bool last = status || !more;
+        while (!added && r->bpe->ranks < r->read && (last || r->read - r->bpe->ranks == AHEAD)) added = add_merge(r, error);
+        if (status && !added) *error = later;
+    }
+    return added ? added : status;
 }
 
 static enum ft_status read_merges(struct ft_bpe *bpe, struct ft_scan *scan, struct ft_error *error) {
-    struct ft_buffer text[3] = {0};
-    enum ft_status status = grow_merges(bpe, 64, error);
-    bool more = scan->p && !status;
-    if (more) {
-        status = ft_scan_expect(scan, '[', error);
-        if (!status && ft_scan_peek(scan) == ']') more = false;
+    struct merge_reader r = {.bpe = bpe, .scan = scan, .last = FT_TOKEN_NONE};
+    size_t slots = 64;
+    while (scan->p && slots < 2 * (size_t)bpe->vocab->count) slots *= 2; /* about as many merges as tokens */
+    enum ft_status status = grow_merges(bpe, slots, error);
+    if (!status && scan->p) status = read_list(&r, error);
+    for (size_t i = 0; i < AHEAD; i++) {
+        ft_buffer_release(&r.staged[i].text[0]);
+        ft_buffer_release(&r.staged[i].text[1]);
     }
-    for (; more && !status; bpe->ranks++) {
-        if (2 * ((size_t)bpe->ranks + 1) > bpe->merges) status = grow_merges(bpe, 2 * bpe->merges, error);
-        if (!status && bpe->ranks >= FT_VOCAB_MAX) status = ft_fail(error, FT_LIMIT, "%s: too many merges", scan->name);
-        for (int i = 0; i < 3 && !status; i++) status = ft_buffer_append(&text[i], "", 0, error);
-        if (!status) status = read_merge(bpe, scan, bpe->ranks, text, error);
-        if (!status) status = ft_scan_more(scan, ']', &more, error);
-    }
-    for (int i = 0; i < 3; i++) ft_buffer_release(&text[i]);
+    ft_buffer_release(&r.joined);
     return status;
 }
 
@@ -180,7 +232,7 @@ enum ft_status ft_bpe_read(struct ft_bpe *bpe, const struct ft_vocab *vocab, boo
 }
 
 void ft_bpe_release(struct ft_bpe *bpe) {
-    free(bpe->merge);
+    ft_arena_release(&bpe->memory);
     free(bpe->prefix);
     free(bpe->suffix);
     *bpe = (struct ft_bpe){0};

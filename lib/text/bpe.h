@@ -24,6 +24,7 @@ struct ft_bpe {
     const struct ft_vocab *vocab;
     struct ft_bpe_merge *merge; /* open addressing, [merges], a power of two */
     size_t merges;
+    struct ft_arena memory;     /* holds them, as the vocabulary's slots */
     uint32_t ranks;             /* one above the highest */
     char *prefix, *suffix;      /* continuing_subword_prefix, end_of_word_suffix; NULL: none */
     uint32_t unknown;           /* FT_TOKEN_NONE: none */

@@ -12,9 +12,10 @@
 static enum ft_status make_slots(struct ft_vocab *vocab, size_t tokens, struct ft_error *error) {
     size_t slots = 64;
     while (slots < 2 * tokens) slots *= 2;
-    struct ft_vocab_slot *slot;
-    enum ft_status status = ft_alloc(&slot, slots, sizeof *slot, error);
+    struct ft_arena memory;
+    enum ft_status status = ft_arena_init(&memory, ft_arena_cost(slots, sizeof *vocab->slot), error);
     if (status) return status;
+    struct ft_vocab_slot *slot = ft_arena_take(&memory, slots, sizeof *slot);
     memset(slot, 0xff, slots * sizeof *slot);
     for (size_t i = 0; i < vocab->slots; i++) {
         if (vocab->slot[i].id == FT_TOKEN_NONE) continue;
@@ -23,7 +24,8 @@ static enum ft_status make_slots(struct ft_vocab *vocab, size_t tokens, struct f
         while (slot[at].id != FT_TOKEN_NONE) at = (at + 1) & (slots - 1);
         slot[at] = vocab->slot[i];
     }
-    free(vocab->slot);
+    ft_arena_release(&vocab->memory);
+    vocab->memory = memory;
     vocab->slot = slot;
     vocab->slots = slots;
     return FT_OK;
@@ -35,8 +37,7 @@ enum ft_status ft_vocab_init(struct ft_vocab *vocab, size_t tokens, struct ft_er
 }
 
 /* The slot that holds the token, or the free one where it belongs. */
-static size_t find_slot(const struct ft_vocab *vocab, const char *text, size_t length, uint32_t *tag) {
-    uint64_t hash = XXH3_64bits(text, length);
+static size_t find_slot(const struct ft_vocab *vocab, uint64_t hash, const char *text, size_t length, uint32_t *tag) {
     *tag = (uint32_t)(hash >> 32);
     for (size_t at = hash & (vocab->slots - 1);; at = (at + 1) & (vocab->slots - 1)) {
         struct ft_vocab_slot slot = vocab->slot[at];
@@ -48,8 +49,18 @@ static size_t find_slot(const struct ft_vocab *vocab, const char *text, size_t l
 }
 
 uint32_t ft_vocab_find(const struct ft_vocab *vocab, const char *text, size_t length) {
+    return ft_vocab_find_expected(vocab, XXH3_64bits(text, length), text, length);
+}
+
+uint64_t ft_vocab_expect(const struct ft_vocab *vocab, const char *text, size_t length) {
+    uint64_t hash = XXH3_64bits(text, length);
+    if (vocab->slots) __builtin_prefetch(&vocab->slot[hash & (vocab->slots - 1)], 0, 2);
+    return hash;
+}
+
+uint32_t ft_vocab_find_expected(const struct ft_vocab *vocab, uint64_t hash, const char *text, size_t length) {
     uint32_t tag;
-    return vocab->slots ? vocab->slot[find_slot(vocab, text, length, &tag)].id : FT_TOKEN_NONE;
+    return vocab->slots ? vocab->slot[find_slot(vocab, hash, text, length, &tag)].id : FT_TOKEN_NONE;
 }
 
 const char *ft_vocab_text(const struct ft_vocab *vocab, uint32_t id, size_t *length) {
@@ -68,7 +79,7 @@ enum ft_status ft_vocab_add(struct ft_vocab *vocab, const char *text, size_t len
     enum ft_status status;
     if (2 * ((size_t)vocab->count + 1) > vocab->slots && (status = make_slots(vocab, vocab->slots, error))) return status;
     uint32_t tag;
-    size_t at = find_slot(vocab, text, length, &tag);
+    size_t at = find_slot(vocab, XXH3_64bits(text, length), text, length, &tag);
     if (vocab->slot[at].id != FT_TOKEN_NONE)
         return ft_fail(error, FT_FORMAT, "token \"%.*s\" occurs twice", shown(length), text);
     if ((status = ft_grow(&vocab->entry, &vocab->entry_capacity, (size_t)id + 1, sizeof *vocab->entry, FT_VOCAB_MAX,
@@ -93,6 +104,6 @@ enum ft_status ft_vocab_add(struct ft_vocab *vocab, const char *text, size_t len
 void ft_vocab_release(struct ft_vocab *vocab) {
     free(vocab->text);
     free(vocab->entry);
-    free(vocab->slot);
+    ft_arena_release(&vocab->memory);
     *vocab = (struct ft_vocab){0};
 }

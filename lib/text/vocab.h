@@ -7,6 +7,7 @@
 #define FT_TEXT_VOCAB_H
 
 #include "ft/error.h"
+#include "ft/memory.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -30,6 +31,7 @@ struct ft_vocab {
         uint32_t id;     /* FT_TOKEN_NONE: free */
     } *slot;
     size_t slots;        /* a power of two, at least twice the tokens */
+    struct ft_arena memory; /* holds them: looked at here and there, so large pages pay */
 };
 
 /* Prepares for about `tokens` tokens. */
@@ -38,6 +40,10 @@ enum ft_status ft_vocab_init(struct ft_vocab *vocab, size_t tokens, struct ft_er
 enum ft_status ft_vocab_add(struct ft_vocab *vocab, const char *text, size_t length, uint32_t id, struct ft_error *error);
 /* The id, or FT_TOKEN_NONE. */
 uint32_t ft_vocab_find(const struct ft_vocab *vocab, const char *text, size_t length);
+/* The same in two steps, with others between them while memory answers: the hash and a hint to the processor, then the
+ * search. */
+uint64_t ft_vocab_expect(const struct ft_vocab *vocab, const char *text, size_t length);
+uint32_t ft_vocab_find_expected(const struct ft_vocab *vocab, uint64_t hash, const char *text, size_t length);
 /* NULL when no token has this id. */
 const char *ft_vocab_text(const struct ft_vocab *vocab, uint32_t id, size_t *length);
 void ft_vocab_release(struct ft_vocab *vocab);
