@@ -8,12 +8,14 @@
 static enum ft_status take_memory(struct ft_exec *exec, struct ft_error *error) {
     exec->scratch_each = ft_gemm_scratch(exec->gemm);
     size_t threads = ft_pool_threads(exec->pool), each = exec->scratch_each * sizeof(float);
-    size_t size = (FT_GEMM_SHARED + FT_GEMM_PARTIAL) * sizeof(float) + threads * each;
+    size_t size = (FT_GEMM_SHARED + FT_GEMM_PARTIAL) * sizeof(float) + threads * each +
+                  ft_arena_cost(threads, sizeof *exec->held);
     enum ft_status status = ft_arena_init(&exec->arena, size, error);
     if (status) return status;
     exec->shared = ft_arena_take(&exec->arena, FT_GEMM_SHARED, sizeof(float));
     exec->partial = ft_arena_take(&exec->arena, FT_GEMM_PARTIAL, sizeof(float));
     exec->scratch = ft_arena_take(&exec->arena, threads, each);
+    exec->held = ft_arena_take(&exec->arena, threads, sizeof *exec->held);
     return FT_OK;
 }
 

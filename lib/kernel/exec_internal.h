@@ -10,6 +10,12 @@
 
 struct ft_gemm_isa;
 
+/* Which packed rows of a first factor a thread's scratch holds. */
+struct ft_rows_held {
+    uint64_t chunk; /* of which chunk of a product; 0: none */
+    size_t row;     /* the first of them */
+};
+
 struct ft_exec {
     struct ft_pool *pool;
     enum ft_isa isa;
@@ -19,6 +25,8 @@ struct ft_exec {
     float *partial;       /* chains between blocks of K, where C cannot hold them */
     float *scratch;       /* scratch_each numbers for each thread */
     size_t scratch_each;
+    struct ft_rows_held *held; /* [threads] */
+    uint64_t chunk;            /* chunks of products so far, the present one counted */
 };
 
 /* Numbers in `shared` and in `partial`. Pages that no product needed are never touched. */

@@ -38,7 +38,7 @@ struct job {
     size_t mr, nr, kc;
     bool pack_a, b_in_place; /* b_in_place: row-major, read where it lies but for its last columns */
     size_t m0, m1, n0, n1, k0, k1;
-    size_t mb, nb, m_blocks; /* of the chunk: blocks of mb x nb are tasks */
+    size_t mb, nb, n_blocks; /* of the chunk: blocks of mb x nb are tasks, those of the same rows behind each other */
     float *partial;          /* chain (i, j) between chunks: partial[(i - m0) * ld_partial + j - n0] */
     size_t ld_partial;
     size_t pack_tasks; /* tasks that pack B come first; the others wait for them */
@@ -388,11 +388,19 @@ static void await_packing(struct job *job) {
         if (i > 1000) sched_yield();
 }
 
+/* Does the thread's scratch hold the packed rows from i0 on, from its last task? If not, it will now. */
+static bool holds_rows(const struct job *job, size_t i0, unsigned worker) {
+    struct ft_rows_held *held = &job->exec->held[worker];
+    bool holds = held->chunk == job->exec->chunk && held->row == i0;
+    *held = (struct ft_rows_held){job->exec->chunk, i0};
+    return holds;
+}
+
 /* Rows [i0, i1), columns [j0, j1): a strip of columns at a time, so that its part of C stays in L2 from one
  * block of K to the next. */
 static void run_task(struct job *job, size_t i0, size_t i1, size_t j0, size_t j1, unsigned worker) {
     struct block b = {.i0 = i0, .i1 = i1};
-    if (job->pack_a) pack_a(job, &b, a_scratch(job, worker));
+    if (job->pack_a && !holds_rows(job, i0, worker)) pack_a(job, &b, a_scratch(job, worker));
     for (b.j0 = j0; b.j0 < j1; b.j0 = b.j1) {
         b.j1 = least(b.j0 + job->isa->strip, j1);
         b.k0 = job->k0;
@@ -415,7 +423,7 @@ static void task(void *arg, size_t index, unsigned worker) {
     }
     await_packing(job);
     index -= job->pack_tasks;
-    size_t i = job->m0 + index % job->m_blocks * job->mb, j = job->n0 + index / job->m_blocks * job->nb;
+    size_t i = job->m0 + index / job->n_blocks * job->mb, j = job->n0 + index % job->n_blocks * job->nb;
     run_task(job, i, least(i + job->mb, job->m1), j, least(j + job->nb, job->n1), worker);
 }
 
@@ -428,15 +436,16 @@ static size_t partition(struct job *job, size_t mc) {
     if (m_blocks < wanted) n_blocks = ceil_div(wanted, m_blocks);
     else if (m_blocks < 4 * wanted) m_blocks = round_up(m_blocks, threads);
     job->mb = round_up(ceil_div(m, m_blocks), job->mr);
-    job->m_blocks = ceil_div(m, job->mb);
     job->nb = round_up(ceil_div(n, n_blocks), job->nr);
-    return job->m_blocks * ceil_div(n, job->nb);
+    job->n_blocks = ceil_div(n, job->nb);
+    return ceil_div(m, job->mb) * job->n_blocks;
 }
 
 static void run_chunk(struct job *job, bool pack) {
     size_t m = job->m1 - job->m0, n = job->n1 - job->n0, k = job->k1 - job->k0;
     size_t tasks = partition(job, job->isa->mc / job->mr * job->mr);
     job->pack_tasks = 0;
+    job->exec->chunk++;
     atomic_store_explicit(&job->packed, 0, memory_order_relaxed);
     if (pack && k) job->pack_tasks = ceil_div(n, PACK_PANELS * job->nr) * ceil_div(k, PACK_K);
     tasks += job->pack_tasks;
