@@ -110,6 +110,12 @@ static void set_common(struct writer *w) {
     ft_json_set_string(json, json->root, "torch_dtype", stored_dtype(table));
     w->status = ft_gguf_get_u64(w->gguf, "tokenizer.ggml.bos_token_id", FT_JSON_OPTIONAL, 0, UINT32_MAX, &bos, w->error);
     if (bos != UINT64_MAX) ft_json_set_u64(json, json->root, "bos_token_id", bos);
+    /* null, for transformers' own default of a family may lie beyond the vocabulary */
+    uint64_t pad = UINT64_MAX;
+    if (!w->status)
+        w->status = ft_gguf_get_u64(w->gguf, "tokenizer.ggml.padding_token_id", FT_JSON_OPTIONAL, 0, UINT32_MAX, &pad, w->error);
+    if (pad != UINT64_MAX) ft_json_set_u64(json, json->root, "pad_token_id", pad);
+    else ft_json_set_null(json, json->root, "pad_token_id");
     set_ends(w);
 }
 
