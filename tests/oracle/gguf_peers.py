@@ -174,6 +174,12 @@ def compare_weights(name, model, path, kind):
     check(good and seen, f"{name} {kind}: the gguf package reads the weights ({seen} matrices)")
 
 
+def llama_bound(name, kind):
+    """llama.cpp's keys and values are of half precision, and so is its table of GELU, which Gemma's have; with Q8_0 it
+    rounds activations, too."""
+    return {"f32": 2e-3, "q8_0": 8e-2}.get(kind, 2e-2) * (5 if name.startswith("gemma") else 1)
+
+
 def one_case(name, make, home):
     directory = home / name
     directory.mkdir()
@@ -193,7 +199,7 @@ def one_case(name, make, home):
         bound = {"f32": 1e-5, "bf16": 1e-5, "f16": 1e-2}.get(kind, 0.2)
         check(near(again, wanted, bound * size), f"{name} {kind}: transformers' logits after there and back")
         if llama_cpp:
-            bound = {"f32": 2e-3, "q8_0": 8e-2}.get(kind, 2e-2)
+            bound = llama_bound(name, kind)
             check(near(llama_logits(path, ids), wanted, bound * size), f"{name} {kind}: llama.cpp's logits")
     text = "the quick brown fox 0123 jumps  over\nthe lazy dog"
     mine = AutoTokenizer.from_pretrained(home / f"{name}-f32-back").encode(text)
@@ -233,9 +239,9 @@ def adapter_case(name, model, directory, home, ids):
     again = logits_of(AutoModelForCausalLM.from_pretrained(back), ids)
     check(near(again, wanted, 1e-5 * size), f"{name}: merged to GGUF and back, PEFT's logits")
     if llama_cpp:
-        check(near(llama_logits(merged, ids), wanted, 2e-3 * size), f"{name}: llama.cpp's logits of the merged model")
+        check(near(llama_logits(merged, ids), wanted, llama_bound(name, "f32") * size), f"{name}: llama.cpp's logits of the merged model")
         got = llama_logits(home / f"{name}-f32.gguf", ids, lora_path=str(path))
-        check(near(got, wanted, 2e-3 * size), f"{name}: llama.cpp's logits of base and adapter")
+        check(near(got, wanted, llama_bound(name, "f32") * size), f"{name}: llama.cpp's logits of base and adapter")
 
 
 def real_model(path):
