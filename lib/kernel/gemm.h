@@ -53,7 +53,8 @@ struct ft_gemm_isa {
     ft_tile_fn *const *wide, *const *wide_bf16; /* up to FT_WIDE_ROWS rows, several panels: decoding */
     size_t wide_panels[FT_WIDE_ROWS + 1];
     /* out[k * width + x] = in(x, k) for x < count, k < terms, widened; +0 for count <= x < width. Element
-     * (x, k) is at in[x * x_step + k * k_step]. May write FT_PACK_SLACK numbers beyond the end. */
+     * (x, k) is at in[x * x_step + k * k_step]. With k_step 1 it may write FT_PACK_SLACK numbers beyond the end, else
+     * nothing: pieces of a panel then come in any order. */
     void (*pack)(float *out, size_t width, size_t count, size_t terms, const void *in, enum ft_dtype dtype,
                  size_t x_step, size_t k_step);
     void (*widen)(float *out, const uint16_t *in, size_t count); /* bf16 */

@@ -9,6 +9,7 @@
 
 #include "ft/gemm.h"
 #include "ft/memory.h"
+#include "ft/rows.h"
 #include "../tap/tap.h"
 
 #include <math.h>
@@ -274,6 +275,49 @@ static void test_blocks(struct ft_exec *exec) {
     ok(good, "%s: many blocks", name);
 }
 
+/* A column-major A whose columns are a multiple of 4 KiB apart is packed in another order; ragged, too. */
+static void test_crowded(struct ft_exec *exec) {
+    bool good = true;
+    for (int variant = 0; variant < 6; variant++) {
+        struct options o = plain(variant % 2 ? 2048 : 1024, 70, variant < 2 ? 37 : 700);
+        o.a_layout = COLUMNS;
+        o.accumulate = variant < 4;
+        if (variant >= 4) o.a_type = FT_BF16, o.m = 2048;
+        good &= agrees(exec, &o);
+    }
+    ok(good, "%s: columns of A that crowd into few sets of a cache", name);
+}
+
+/* An embedding table that was packed as the head: the same rows to the bit. */
+static void test_packed_table(struct ft_exec *exec) {
+    enum { V = 75, C = 29, T = 90 };
+    static float plainly[T * C], turned_out[T * C];
+    uint32_t id[T], position[T];
+    for (size_t t = 0; t < T; t++) id[t] = (uint32_t)(t % V), position[t] = (uint32_t)(t % 7);
+    struct matrix positions = matrix(7, C, FT_F32, ROWS, ORDINARY, 0);
+    bool good = true;
+    for (int kind = 0; kind < 2; kind++) {
+        enum ft_dtype dtype = kind ? FT_BF16 : FT_F32;
+        struct matrix table = matrix(V, C, dtype, ROWS, ORDINARY, 0);
+        struct ft_operand turned = {table.view.data, dtype, 1, C};
+        struct ft_packed pack = {.k = C, .n = V, .dtype = dtype};
+        pack.data = aligned_alloc(FT_ALIGN, ft_packed_size(exec, C, V, dtype) + FT_ALIGN);
+        if (!pack.data) abort();
+        ft_pack(exec, &pack, &turned);
+        for (int scaled = 0; scaled < 2; scaled++) {
+            const void *added = scaled ? NULL : positions.view.data;
+            float scale = scaled ? 1.7f : 1.0f;
+            ft_embed(exec, T, C, id, table.view.data, dtype, scale, position, added, FT_F32, plainly);
+            ft_embed_packed(exec, T, id, &pack, scale, position, added, FT_F32, turned_out);
+            good &= memcmp(plainly, turned_out, sizeof turned_out) == 0;
+        }
+        free(pack.data);
+        free(table.memory);
+    }
+    free(positions.memory);
+    ok(good, "%s: rows of a packed table", name);
+}
+
 /* More of B than the exec's memory holds, and of chains that cannot rest in C. */
 static void test_chunks(struct ft_exec *exec) {
     struct options o = plain(3, 1100, 5000);
@@ -313,6 +357,8 @@ static void compare_with_specification(const char *isa_name, enum ft_isa isa, un
     for (int kind = 0; kind < VALUES; kind++) test_random(exec, (enum values)kind);
     if (isa != FT_ISA_SCALAR) test_blocks(exec);
     if (isa != FT_ISA_SCALAR && threads == 2) test_chunks(exec);
+    if (isa != FT_ISA_SCALAR && threads == 2) test_crowded(exec);
+    test_packed_table(exec);
     ft_exec_free(exec);
 }
 
