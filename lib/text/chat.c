@@ -78,15 +78,25 @@ static enum ft_status render(const struct ft_chat *chat, struct ft_jinja_run *ru
     return run->status ? run->status : ft_jinja_render(&chat->jinja, run);
 }
 
+/* *steps: of renderings before this one, which share a bound with it; counted on. */
+static enum ft_status render_text(const struct ft_chat *chat, const struct ft_chat_message *message, size_t messages,
+                                  const struct cJSON *tools, const struct cJSON *variables, bool generation_prompt, uint64_t *steps,
+                                  struct ft_buffer *text, struct ft_error *error) {
+    struct ft_jinja_run run;
+    ft_jinja_run_init(&run, error);
+    run.steps = *steps;
+    enum ft_status status = render(chat, &run, message, messages, tools, variables, generation_prompt);
+    if (!status) status = ft_buffer_append(text, run.out.data, run.out.size, error);
+    *steps = run.steps;
+    ft_jinja_run_release(&run);
+    return status;
+}
+
 enum ft_status ft_chat_render(const struct ft_chat *chat, const struct ft_chat_message *message, size_t messages,
                               const struct cJSON *tools, const struct cJSON *variables, bool generation_prompt,
                               struct ft_buffer *text, struct ft_error *error) {
-    struct ft_jinja_run run;
-    ft_jinja_run_init(&run, error);
-    enum ft_status status = render(chat, &run, message, messages, tools, variables, generation_prompt);
-    if (!status) status = ft_buffer_append(text, run.out.data, run.out.size, error);
-    ft_jinja_run_release(&run);
-    return status;
+    uint64_t steps = 0;
+    return render_text(chat, message, messages, tools, variables, generation_prompt, &steps, text, error);
 }
 
 /* --- spans --------------------------------------------------------------------------------------------------- */
@@ -98,6 +108,7 @@ struct finder {
     const struct cJSON *tools;
     const char *text; /* all messages, rendered */
     size_t size;
+    uint64_t *steps; /* of all renderings of the record */
     struct ft_error *error;
 };
 
@@ -126,7 +137,7 @@ static size_t stop_end(const struct finder *f, size_t start, const struct ft_add
 /* The text that generation of message i begins with. */
 static enum ft_status prompt_of(const struct finder *f, size_t i, struct ft_buffer *prompt) {
     ft_buffer_clear(prompt);
-    enum ft_status status = ft_chat_render(f->chat, f->message, i, f->tools, NULL, true, prompt, f->error);
+    enum ft_status status = render_text(f->chat, f->message, i, f->tools, NULL, true, f->steps, prompt, f->error);
     if (status || is_prefix(f, prompt)) return status;
     return ft_fail(f->error, FT_FORMAT,
                    "message %zu: the chat template writes the messages before it otherwise when an answer follows, so what generation "
@@ -143,7 +154,7 @@ static enum ft_status end_of(const struct finder *f, size_t i, const struct ft_a
                        "eos_token_id in generation_config.json",
                        other->content, other->id);
     ft_buffer_clear(part);
-    enum ft_status status = ft_chat_render(f->chat, f->message, i + 1, f->tools, NULL, false, part, f->error);
+    enum ft_status status = render_text(f->chat, f->message, i + 1, f->tools, NULL, false, f->steps, part, f->error);
     if (!status && !is_prefix(f, part))
         return ft_fail(f->error, FT_FORMAT, "message %zu: the end of the answer cannot be told; give it a record of its own", i + 1);
     *end = part->size;
@@ -198,7 +209,7 @@ enum ft_status ft_chat_spans(const struct ft_chat *chat, const struct ft_chat_me
     ft_jinja_run_init(&run, error);
     enum ft_status status = render(chat, &run, message, messages, tools, NULL, false);
     if (!status) {
-        struct finder f = {chat, message, messages, tools, run.out.data, run.out.size, error};
+        struct finder f = {chat, message, messages, tools, run.out.data, run.out.size, &run.steps, error};
         status = run.spans ? take_blocks(&f, &run, span) : find_spans(&f, span);
     }
     if (!status) status = ft_buffer_append(text, run.out.data, run.out.size, error);

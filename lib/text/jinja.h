@@ -29,7 +29,7 @@
 #include <stdint.h>
 
 #ifndef FT_JINJA_STEPS_MAX /* fuzzing has less patience */
-#define FT_JINJA_STEPS_MAX 50000000u                   /* evaluated nodes a run */
+#define FT_JINJA_STEPS_MAX 50000000u                   /* evaluated nodes of all renderings of a record */
 #endif
 #define FT_JINJA_MEMORY_MAX ((size_t)128 << 20)        /* bytes of values a run */
 #define FT_JINJA_OUTPUT_MAX ((size_t)64 << 20)         /* bytes of text a run */

@@ -186,6 +186,26 @@ static void test_spans(void) {
     }
 }
 
+/* One rendering ends in time; those that find the answers' places share its bound. */
+static void test_patience(void) {
+#define TEN(x) x x x x x x x x x x
+    static const char template[] = "{% for m in messages %}{% for a in range(60000) %}{% if 0 " TEN("or 0 or 0 or 0 or 0 or 0 ")
+                                   "%}{% endif %}{% endfor %}{{ m.content }}</s>{% endfor %}";
+#undef TEN
+    const struct ft_chat_message message[] = {
+        {"assistant", "a", NULL, true}, {"assistant", "b", NULL, true}, {"assistant", "c", NULL, true}, {"assistant", "d", NULL, true}};
+    struct ft_chat *chat = NULL;
+    struct ft_buffer text = {0}, again = {0};
+    struct ft_chat_span span[4];
+    ok(!ft_chat_new(&chat, tokenizer, template, NULL, &error) &&
+           !ft_chat_render(chat, message, 4, NULL, NULL, false, &text, &error) &&
+           ft_chat_spans(chat, message, 4, NULL, &again, span, &error) == FT_FORMAT && strstr(error.message, "too long"),
+       "a template is given time for a record, not for each of its renderings: %s", error.message);
+    ft_chat_free(chat);
+    ft_buffer_release(&text);
+    ft_buffer_release(&again);
+}
+
 /* A model directory made of a fixture's tokenizer and two tokens named. */
 static bool load(void) {
     static const char config[] = "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\"}";
@@ -209,6 +229,7 @@ int main(int argc, char **argv) {
     test_reference(argc > 1 ? argv[1] : fixture("chat.jsonl"));
     test_hostile();
     test_spans();
+    test_patience();
     ft_tokenizer_free(tokenizer);
     return tap_done();
 }
