@@ -177,7 +177,11 @@ bench-gemm: $(B)/tests/bench/gemm $(B)/tests/bench/attention ## speed of matrix 
 PYTHON ?= python3
 bench: $(BIN) $(HELPERS) bench-gemm ## training against PyTorch + PEFT, PYTHON=one that has them; BENCH="--shapes S1,S3 --threads 2"
 	$(PYTHON) tests/bench/train.py --bin $(B)/bin --make-ftok $(B)/tests/helper/make-ftok --gemm $(B)/tests/bench/gemm --out $(B)/bench $(BENCH)
-.PHONY: bench bench-gemm
+bench-generate: $(BIN) $(HELPERS) $(B)/tests/bench/decode ## generation beside llama.cpp (llama-cpp-python); BENCH="--threads 2"
+	$(PYTHON) tests/bench/generate.py --bin $(B)/bin --make-ftok $(B)/tests/helper/make-ftok --decode $(B)/tests/bench/decode --out $(B)/bench $(BENCH)
+bench-tokenizer: $(BIN) ## tokenizing beside Hugging Face's tokenizers; MODEL=a directory with tokenizer.json, TEXT=files
+	$(PYTHON) tests/bench/tokenizer.py --ft $(B)/bin/ft-tokenize $(BENCH) $(MODEL) $(TEXT)
+.PHONY: bench bench-gemm bench-generate bench-tokenizer
 
 check-instructions: all ## instruction counts of small workloads, within 2 % of the recorded ones (valgrind)
 	FT_BIN=$(abspath $(B)/bin) tests/callgrind/count.sh

@@ -28,7 +28,7 @@ size_t ft_decoder_size(const struct ft_model *model, struct ft_exec *exec,
                        const struct ft_decoder_limits *limits);
 
 /* The model and exec must outlive the decoder. The base weights must not change while it
- * lives: with more than one sequence it keeps a packed copy. */
+ * lives: it keeps a packed copy (of a single sequence's, what its file can give back, once that pays). */
 enum ft_status ft_decoder_new(struct ft_decoder **decoder, struct ft_model *model, struct ft_exec *exec,
                               const struct ft_decoder_limits *limits, struct ft_error *error);
 void ft_decoder_free(struct ft_decoder *decoder); /* NULL is fine */

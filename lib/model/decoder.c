@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Generation: the same pass, with keys and values that stay. A single sequence streams the weights where they
- * lie, as they are stored; several rows that meet all weights in every feed have them packed once. */
+ * Generation: the same pass, with keys and values that stay. Several sequences, whose rows meet all weights in every feed,
+ * have them packed once. A single one streams them where they lie until packing, which is read faster (in one piece, without
+ * turning), would have paid. */
 #include "ft/decoder.h"
 
 #include "dora.h"
@@ -12,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PATIENCE = 32 }; /* tokens of a single sequence fed one by one before weights are packed for it */
+
 struct ft_decoder {
     struct ft_model *model;
     struct ft_decoder_limits limits;
@@ -20,6 +23,8 @@ struct ft_decoder {
     struct ft_activations layer;  /* used by all layers in turn */
     struct ft_cache_layer *cache; /* [layers]: rows slot * length + position */
     struct ft_packed_weights weights;
+    bool packed;
+    size_t singles; /* tokens fed one by one so far */
     uint32_t *ids, *position, *select, *select_position, *cache_row;
     struct ft_attention_document *document, *select_document;
     float *x_final, *n_final, *mean, *rstd, *u_head; /* [sequences, ...] */
@@ -48,10 +53,9 @@ static void lay(struct ft_decoder *decoder, struct ft_layout *layout) {
     ft_pass_lay_workspace(layout, decoder->pass.exec, model, T, P, limits->length, 0, false,
                           &decoder->pass.work);
     ft_pass_lay_rotary(layout, model, limits->length, decoder->pass.rotary);
-    enum ft_packing packing = limits->sequences == 1 ? FT_PACK_NONE : limits->frugal ? FT_PACK_FROZEN : FT_PACK_ALL;
+    enum ft_packing packing = limits->frugal || limits->sequences == 1 ? FT_PACK_FROZEN : FT_PACK_ALL;
     ft_packed_lay(layout, decoder->pass.exec, model, packing, &decoder->weights);
     decoder->pass.layers = decoder->weights.layers;
-    decoder->pass.table = ft_packed_table(model, &decoder->weights);
     lay_cache(decoder, layout);
     decoder->ids = ft_layout_take(layout, T, sizeof *decoder->ids);
     decoder->position = ft_layout_take(layout, T, sizeof *decoder->position);
@@ -83,6 +87,12 @@ size_t ft_decoder_size(const struct ft_model *model, struct ft_exec *exec,
     prepare(&decoder, model, exec, limits);
     lay(&decoder, &layout);
     return layout.bytes;
+}
+
+static void pack(struct ft_decoder *decoder) {
+    ft_packed_fill(decoder->pass.exec, decoder->model, &decoder->weights);
+    decoder->pass.table = ft_packed_table(decoder->model, &decoder->weights);
+    decoder->packed = true;
 }
 
 static enum ft_status check_limits(const struct ft_model *model, const struct ft_decoder_limits *limits,
@@ -118,6 +128,7 @@ enum ft_status ft_decoder_new(struct ft_decoder **out, struct ft_model *model, s
     lay(decoder, &layout);
     assert(decoder->arena.used == decoder->arena.size);
     ft_dora_refresh(exec, model, decoder->pass.work.dora);
+    if (limits->sequences > 1) pack(decoder);
     *out = decoder;
     return FT_OK;
 }
@@ -217,6 +228,7 @@ enum ft_status ft_decoder_feed(struct ft_decoder *decoder, const struct ft_decod
     enum ft_status status = check_pieces(decoder, pieces, count, error);
     if (status || count == 0) return status;
     take_pieces(decoder, pieces, count);
+    if (!decoder->packed && decoder->pass.rows == 1 && ++decoder->singles > PATIENCE) pack(decoder);
     const struct ft_model *model = decoder->model;
     const struct ft_pass *pass = &decoder->pass;
     size_t layers = model->config.layers;

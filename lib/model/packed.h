@@ -23,14 +23,17 @@ struct ft_packed_weights {
     size_t replaced;          /* bytes of files given up */
 };
 
-/* Adds up the memory, or takes it and packs. */
+/* Adds up the memory, or takes it; the slices are the model's own until ft_packed_fill. */
 void ft_packed_lay(struct ft_layout *layout, struct ft_exec *exec, const struct ft_model *model, enum ft_packing packing,
                    struct ft_packed_weights *weights);
+
+/* Packs; from now on the slices have it. */
+void ft_packed_fill(struct ft_exec *exec, const struct ft_model *model, struct ft_packed_weights *weights);
 
 /* The frozen table of a tied model in its head's packed weights, or NULL. */
 const struct ft_packed *ft_packed_table(const struct ft_model *model, const struct ft_packed_weights *weights);
 
-/* Memory for one slice's weights, and the slice knows; packed now, or whenever ft_packed_refresh is called. */
+/* Memory for one slice's weights, and the slice knows; packed whenever ft_packed_refresh is called. */
 void ft_packed_lay_slice(struct ft_layout *layout, struct ft_exec *exec, struct ft_slice *slice, struct ft_packed *packed);
 void ft_packed_refresh(struct ft_exec *exec, struct ft_slice slice, struct ft_packed *packed);
 

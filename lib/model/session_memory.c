@@ -139,6 +139,7 @@ static size_t lap(const struct ft_layout *layout, size_t *mark) {
 static void lay_weights(struct ft_session *session, struct ft_layout *layout, struct ft_session_size *size) {
     struct ft_packed_weights *weights = &session->weights;
     ft_packed_lay(layout, session->exec, session->model, FT_PACK_FROZEN, weights);
+    if (layout->arena) ft_packed_fill(session->exec, session->model, weights);
     size->replaced = weights->replaced;
     if (weights->head.module->weight->trained)
         ft_packed_lay_slice(layout, session->exec, &weights->head, &session->head_packed);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Speed of tokenizing beside Hugging Face's `tokenizers`, one thread each, by turns on the same lines.
 
-    tokenizer_speed.py [--ft BIN] [--rounds N] [--threads N] TOKENIZER FILE...
+    tokenizer.py [--ft BIN] [--rounds N] [--threads N] TOKENIZER FILE...
 
 Processor time is compared (the machine may be busy); for ft that of the whole program less its start, reading and printing included.
 --threads N: ft's elapsed time with one thread and with N instead.
