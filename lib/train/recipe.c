@@ -5,6 +5,7 @@
 
 #include "ft/memory.h"
 #include "ft/options.h"
+#include "ft/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -175,6 +176,8 @@ enum ft_status ft_recipe_set(struct ft_recipe *recipe, const char *word, struct 
     const char *equals = strchr(word, '=');
     if (!equals || equals == word)
         return ft_fail(error, FT_USAGE, "-s %.64s: key=value is expected, e.g. -s lr=1e-3", word);
+    if (!ft_utf8_valid(equals, strlen(equals))) /* it will stand in a recipe.json */
+        return ft_fail(error, FT_USAGE, "-s %.64s: the value is not UTF-8", word);
     size_t length = (size_t)(equals - word);
     const struct ft_recipe_key *key = ft_recipe_find_key(word, length);
     enum ft_status status;

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { BYTES = 192 << 20 };
+enum { BYTES = 192 << 20, STREAMS = 8 /* read side by side: faster than one after the other */ };
 
 static unsigned threads;
 
@@ -32,14 +32,16 @@ struct reading {
 
 static void read_task(void *arg, size_t index, unsigned worker) {
     struct reading *r = arg;
+    size_t stream = r->each / STREAMS;
     const unsigned char *p = r->memory + index * r->each;
     uint64_t sum[8] = {0};
-    for (size_t i = 0; i + 64 <= r->each; i += 64)
-        for (size_t l = 0; l < 8; l++) {
-            uint64_t word;
-            memcpy(&word, p + i + 8 * l, sizeof word);
-            sum[l] += word;
-        }
+    for (size_t i = 0; i + 64 <= stream; i += 64)
+        for (size_t s = 0; s < STREAMS; s++)
+            for (size_t l = 0; l < 8; l++) {
+                uint64_t word;
+                memcpy(&word, p + s * stream + i + 8 * l, sizeof word);
+                sum[l] += word;
+            }
     for (size_t l = 0; l < 8; l++) r->sum[worker] += sum[l];
 }
 

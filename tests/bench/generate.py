@@ -6,14 +6,14 @@
                 [--shapes S2] [--types f32,bf16] [--threads 1,2] [--repeat 3]
 
 Random weights in the shapes of train.py. Decoding: seconds a token behind a short prompt, from the difference of a long and a short
-run, so that start and prompt cancel; its share of the rate at which the same memory can be read. Prefill: tokens a second of a long
+run, so that start, prompt and packing cancel; its share of the rate at which the same memory can be read. Prefill: tokens a second of a long
 prompt, from the difference to a short one. The peer evaluates the same numbers of tokens, without sampling, its batch at its default
 and all of its threads for both; by turns with ft, medians. Writes generate.json. Without llama_cpp only ft is measured."""
 import argparse, json, os, re, statistics, subprocess, time
 
 from train import SHAPES, linear_weights, machine, prepare, random_weights
 
-SHORT, LONG, PROMPT = 16, 144, 480
+SHORT, LONG, PROMPT = 48, 304, 480
 SIZE = {"f32": 4, "bf16": 2}
 
 
@@ -47,12 +47,12 @@ def peer_once(gguf, threads):
     import llama_cpp
     llm = llama_cpp.Llama(gguf, n_ctx=1024, n_threads=threads, n_threads_batch=threads, verbose=False)
     llm.eval([100] * 8)
-    seconds = []
-    for count in (SHORT, LONG):
-        start = time.monotonic()
-        for _ in range(count):
-            llm.eval([100])
-        seconds.append(time.monotonic() - start)
+    for _ in range(SHORT):
+        llm.eval([100])
+    start = time.monotonic()
+    for _ in range(LONG - SHORT):
+        llm.eval([100])
+    seconds = time.monotonic() - start
     prefill = []
     for count in (8, 8 + PROMPT):
         llm.reset()
@@ -60,7 +60,7 @@ def peer_once(gguf, threads):
         llm.eval([100 + i % 50 for i in range(count)])
         prefill.append(time.monotonic() - start)
     llm.close()
-    return {"decode": LONG / seconds[1], "prefill": PROMPT / (prefill[1] - prefill[0])}
+    return {"decode": (LONG - SHORT) / seconds, "prefill": PROMPT / (prefill[1] - prefill[0])}
 
 
 def reading(threads, args):

@@ -112,6 +112,7 @@ refuses "an unknown key" "did you mean" $train -m llama-base -t train.ftok -s lo
 echo '{"lora": {"rank": 1}, "lora.rank": 2}' >twice.json
 refuses "a key in both of its ways to be written" "lora.rank is given twice" $train -m llama-base -t train.ftok -r twice.json -o x
 refuses "an unknown target" "proj" $train -m llama-base -t train.ftok -s lora.targets=q_prjo -o x
+refuses "a value that is not UTF-8" "not UTF-8" $train -m llama-base -t train.ftok -s "$(printf 'lora.targets=re:\233')" -o x
 refuses "weights that are not there" "safetensors" $train -m llama -t train.ftok -o x
 "$make_ftok" longer.ftok llama/tokenizer.json 53 5 49 60 1
 refuses "a row longer than the model" "record 1 .*--max-tokens 48" $train -m llama --init random -t longer.ftok -o x
