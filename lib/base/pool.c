@@ -5,7 +5,7 @@
  * bumping `generation`; tasks are claimed with one atomic counter. The caller waits for the workers that have entered
  * the job, not for one that is still on its way: `busy` counts the former, and who enters after `open` has been
  * cleared finds it so and leaves (both sides write their flag before they read the other's, sequentially consistent). */
-#define _GNU_SOURCE /* sched_getaffinity, pthread_setaffinity_np */
+#define _GNU_SOURCE /* sched_getaffinity, sched_getcpu, pthread_setaffinity_np */
 #include "ft/pool.h"
 
 #include "ft/cpu.h"
@@ -27,6 +27,8 @@ struct worker {
 struct ft_pool {
     unsigned threads, started;
     struct worker *workers; /* threads-1 of them, indexes 1.. */
+    int home;               /* the processor that no worker is bound to, or -1 */
+    cpu_set_t all;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     atomic_bool stop;
@@ -99,18 +101,26 @@ static void bind_to(pthread_t thread, unsigned cpu) {
     (void)pthread_setaffinity_np(thread, sizeof one, &one);
 }
 
-/* Binds worker i of a pool that fills its processors to the i-th of them: schedulers are slow to part two busy threads
- * that woke up on one. The caller is moved to the first and set free again, so that threads and pools that it makes
- * later have all processors. Best effort. */
+/* Moves the calling thread to the processor that the workers have left, and sets it free again, so that threads and
+ * pools that it makes have all processors. */
+static void go_home(const struct ft_pool *pool) {
+    if (pool->home < 0 || sched_getcpu() == pool->home) return;
+    bind_to(pthread_self(), (unsigned)pool->home);
+    (void)pthread_setaffinity_np(pthread_self(), sizeof pool->all, &pool->all);
+}
+
+/* Binds worker i of a pool that fills its processors to the i-th of them, but for the caller's, the first: schedulers are
+ * slow to part two busy threads that are on one. Best effort. */
 static void bind_workers(struct ft_pool *pool) {
-    cpu_set_t all;
-    if (pool->threads < 2 || sched_getaffinity(0, sizeof all, &all) != 0) return;
-    if (CPU_COUNT(&all) != (int)pool->threads) return;
+    cpu_set_t *all = &pool->all;
+    if (pool->threads < 2 || sched_getaffinity(0, sizeof *all, all) != 0) return;
+    if (CPU_COUNT(all) != (int)pool->threads) return;
     for (unsigned i = 0, cpu = 0; i < pool->threads; i++, cpu++) {
-        while (!CPU_ISSET(cpu, &all)) cpu++;
-        bind_to(i == 0 ? pthread_self() : pool->workers[i - 1].thread, cpu);
+        while (!CPU_ISSET(cpu, all)) cpu++;
+        if (i == 0) pool->home = (int)cpu;
+        else bind_to(pool->workers[i - 1].thread, cpu);
     }
-    (void)pthread_setaffinity_np(pthread_self(), sizeof all, &all);
+    go_home(pool);
 }
 
 static void publish(struct ft_pool *pool) {
@@ -128,7 +138,7 @@ enum ft_status ft_pool_new(struct ft_pool **out, unsigned threads, struct ft_err
     if (status) return status;
     struct ft_pool *pool = aligned_alloc(FT_ALIGN, (sizeof *pool + FT_ALIGN - 1) / FT_ALIGN * FT_ALIGN);
     if (!pool) return ft_fail(error, FT_NOMEM, "out of memory for a thread pool");
-    *pool = (struct ft_pool){.threads = threads};
+    *pool = (struct ft_pool){.threads = threads, .home = -1};
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->wake, NULL);
     if (ft_alloc(&pool->workers, threads, sizeof *pool->workers, error)) {
@@ -156,6 +166,7 @@ void ft_pool_run(struct ft_pool *pool, size_t count, void (*task)(void *, size_t
         for (size_t i = 0; i < count; i++) task(arg, i, 0);
         return;
     }
+    go_home(pool);
     pool->task = task;
     pool->arg = arg;
     pool->count = count;

@@ -45,13 +45,27 @@ def linear_weights(shape):
     return shape["layers"] * layer, shape["hidden"] * shape["vocab_size"]
 
 
+def adapter_weights(shape, method):
+    """Weights of A and B in all layers (PEFT's all-linear leaves the head out)."""
+    rank = METHODS[method]
+    if not rank:
+        return 0
+    if shape["model_type"] == "gpt2":
+        n = shape["n_embd"]
+        sizes = [(n, 3 * n)] if method == "lora-qv" else [(n, 3 * n), (n, n), (n, 4 * n), (4 * n, n)]
+        return shape["n_layer"] * rank * sum(i + o for i, o in sizes)
+    n, f, kv = shape["hidden"], shape["ffn"], shape["hidden"] // shape["heads"] * shape["kv"]
+    sizes = [(n, n), (n, kv)] if method == "lora-qv" else [(n, n), (n, kv), (n, kv), (n, n), (n, f), (n, f), (f, n)]
+    return shape["layers"] * rank * sum(i + o for i, o in sizes)
+
+
 def flops_per_token(shape, method):
     """What the method needs: 2 per weight forward, 2 for the input's gradient, 2 for the weight's when it is trained;
     causal attention's visible pairs only, 3.5 times its forward in all."""
     layers, head = linear_weights(shape)
     n, width = (shape["n_layer"], shape["n_embd"]) if shape["model_type"] == "gpt2" else (shape["layers"], shape["hidden"])
     attention = 3.5 * 2 * n * width * shape["T"]
-    return (6 if method == "full" else 4) * (layers + head) + attention
+    return (6 if method == "full" else 4) * (layers + head) + 6 * adapter_weights(shape, method) + attention
 
 
 # --- ft -------------------------------------------------------------------------------------------------------------
