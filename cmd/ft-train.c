@@ -19,6 +19,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { STEPS_TIMED = 256 };
+
 struct options {
     const char *model, *train, *valid, *recipe, *init, *output;
     struct ft_option_list set;
@@ -41,6 +43,8 @@ struct work {
     struct ft_run *run;
     struct ft_progress progress;
     double started, last_loss;
+    double step_ended, step_seconds[STEPS_TIMED]; /* of the last ones */
+    uint64_t steps_timed;
 };
 
 static volatile sig_atomic_t stop;
@@ -175,11 +179,30 @@ static struct ft_run_spec run_spec(const struct work *w) {
 
 /* --- telling --------------------------------------------------------------------------------------------- */
 
+/* From one step's end to the next one's; of the first, which pays for memory, nothing is told. */
+static void time_step(struct work *w) {
+    double now = ft_seconds();
+    if (w->step_ended > 0) w->step_seconds[w->steps_timed++ % STEPS_TIMED] = now - w->step_ended;
+    w->step_ended = now;
+}
+
+static int compare_doubles(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median_step(struct work *w) {
+    size_t count = w->steps_timed < STEPS_TIMED ? (size_t)w->steps_timed : STEPS_TIMED;
+    qsort(w->step_seconds, count, sizeof *w->step_seconds, compare_doubles);
+    return count ? w->step_seconds[count / 2] : 0;
+}
+
 static void show_step(void *arg, const struct ft_step *step, uint64_t steps) {
     struct work *w = arg;
     char note[96];
     snprintf(note, sizeof note, "step %" PRIu64 "/%" PRIu64 " loss %.4f", step->step, steps, step->loss);
     w->last_loss = step->loss;
+    time_step(w);
     ft_progress_update(&w->progress, step->tokens, note);
 }
 
@@ -209,7 +232,7 @@ static uint64_t all_tokens(const struct work *w) {
 }
 
 /* What took how long stays out of everything that is hashed. */
-static enum ft_status write_timing(const struct work *w, struct ft_error *error) {
+static enum ft_status write_timing(struct work *w, struct ft_error *error) {
     struct ft_json json = {0};
     struct ft_buffer path = {0};
     double seconds = ft_seconds() - w->started;
@@ -218,6 +241,7 @@ static enum ft_status write_timing(const struct work *w, struct ft_error *error)
     if (!status) {
         ft_json_set_double(&json, json.root, "seconds", seconds);
         ft_json_set_double(&json, json.root, "tokens_per_second", (double)(state->tokens - w->progress.first) / seconds);
+        if (w->steps_timed) ft_json_set_double(&json, json.root, "median_step_seconds", median_step(w));
         ft_json_set_u64(&json, json.root, "threads", ft_exec_threads(w->exec));
         ft_json_set_string(&json, json.root, "isa", ft_isa_name(ft_exec_isa(w->exec)));
         status = ft_path_join(&path, w->options.output, "timing.json", error);

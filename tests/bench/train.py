@@ -8,8 +8,8 @@
 
 Weights are random, in the shapes of real models. The peer is transformers (and PEFT for LoRA) in a plain training loop
 with AdamW, in each of its settings: eager and compiled, float32 and bfloat16 autocast; its best is what counts. Tokens a
-second are of whole steps (forward, backward, clipping, optimizer), start-up, compilation and first steps left out:
-ft's from the difference of a long and a short run, the peer's from the median step. Prints a table, writes train.json.
+second are of whole steps (forward, backward, clipping, optimizer), the median of a run; start-up, compilation and first
+steps are left out. Prints a table, writes train.json.
 Without torch, transformers and peft only ft is measured."""
 import argparse, json, os, platform, statistics, subprocess, sys, time
 
@@ -90,7 +90,8 @@ def prepare(name, args):
     return folder
 
 
-def ft_seconds(folder, name, method, threads, steps, args):
+def ft_run(folder, name, method, threads, steps, args):
+    """Seconds of the median step, and peak RSS."""
     shape = SHAPES[name]
     recipe = {"method": "full" if method == "full" else "lora", "steps": steps, "batch": shape["B"], "lr": 1e-4,
               "schedule": "constant", "clip": 1.0, "save": {"state": False}}
@@ -102,14 +103,13 @@ def ft_seconds(folder, name, method, threads, steps, args):
         json.dump(recipe, f)
     subprocess.run(["rm", "-rf", f"{folder}/run"], check=True)
     model = ["-m", folder, "--init", "random"] if method == "full" else ["-m", f"{folder}/random"]
-    start = time.monotonic()
     process = subprocess.Popen([f"{args.bin}/ft-train", *model, "-t", f"{folder}/train.ftok", "-r", f"{folder}/recipe.json",
                                 "-o", f"{folder}/run", "--threads", str(threads), "--quiet"])
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         sys.exit(f"train.py: ft-train failed on {name} {method}")
     with open(f"{folder}/run/timing.json") as f:
-        return json.load(f)["seconds"], usage.ru_maxrss * 1024, time.monotonic() - start
+        return json.load(f)["median_step_seconds"], usage.ru_maxrss * 1024
 
 
 def random_weights(folder, args):
@@ -121,16 +121,14 @@ def random_weights(folder, args):
                     "save.state=false", "-s", "save.dtype=bf16", "--quiet"], check=True)
 
 
-def measure_ft(folder, name, method, threads, args):
-    """Seconds a step, from a long run less a short one, so that start, plan and saving cancel."""
+def measure_ft(folder, name, method, threads, args, guess):
+    """guess: seconds a step, of a run before this one, or None."""
     shape = SHAPES[name]
-    short = 2
-    first, _, _ = ft_seconds(folder, name, method, threads, short, args)
-    guess = max(first / short, 1e-3)
-    long = short + max(3, min(400, int(args.seconds / guess)))
-    second, rss, _ = ft_seconds(folder, name, method, threads, long, args)
-    per_step = (second - first) / (long - short)
-    return {"tokens_per_second": shape["B"] * shape["T"] / per_step, "rss": rss, "steps": long - short}
+    if not guess:
+        guess, _ = ft_run(folder, name, method, threads, 3, args)
+    steps = 2 + max(3, min(400, int(args.seconds / guess)))
+    seconds, rss = ft_run(folder, name, method, threads, steps, args)
+    return {"tokens_per_second": shape["B"] * shape["T"] / seconds, "rss": rss, "steps": steps}
 
 
 # --- the peer, in a process of its own ------------------------------------------------------------------------------
@@ -257,7 +255,8 @@ def main():
             for threads in map(int, args.threads.split(",")):
                 mine, peers = [], {s: [] for s in args.settings.split(",")}
                 for _ in range(args.repeat):
-                    mine.append(measure_ft(folder, name, method, threads, args))
+                    guess = SHAPES[name]["B"] * SHAPES[name]["T"] / mine[-1]["tokens_per_second"] if mine else None
+                    mine.append(measure_ft(folder, name, method, threads, args, guess))
                     for setting in peers if peer else ():
                         if not (peers[setting] and "error" in peers[setting][-1]):
                             peers[setting].append(measure_peer(name, method, threads, setting, args))
