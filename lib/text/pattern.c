@@ -157,9 +157,71 @@ static enum ft_status rewrite(struct ft_buffer *out, const char *regex, struct f
     return status;
 }
 
-enum ft_status ft_pattern_regex(struct ft_pattern *pattern, const char *regex, struct ft_error *error) {
+/* --- characters that PCRE2 does not know ------------------------------------------------------------------- */
+
+/* Does \\p{name} have these? Categories ("L", "Lo") and Han; scripts of new characters, other than that, are left alone. */
+static bool has_newer(const char *name, size_t length, const struct ft_newer_range *range) {
+    if (length <= 2) return strncmp(range->category, name, length) == 0;
+    return range->han && length >= 3 && memcmp(name + length - 3, "Han", 3) == 0 && (length == 3 || name[length - 4] == ':');
+}
+
+static enum ft_status add_newer(struct ft_buffer *out, const char *name, size_t length, struct ft_error *error) {
+    enum ft_status status = FT_OK;
+    for (size_t i = 0; i < ft_newer_ranges && !status; i++)
+        if (has_newer(name, length, &ft_newer_range[i]))
+            status = ft_buffer_printf(out, error, "\\x{%x}-\\x{%x}", ft_newer_range[i].first, ft_newer_range[i].last);
+    return status;
+}
+
+/* An escape of PCRE2's at *p; a property gets what it lacks. Within brackets \\P{...} cannot be said otherwise. */
+static enum ft_status complete_escape(struct ft_buffer *out, const char **p, bool bracket, struct ft_error *error) {
+    const char *at = *p, *brace = strchr("pP", at[1]) && at[2] == '{' ? strchr(at, '}') : NULL;
+    const char *name = at + 3 + (at[2] && at[3] == '^');
+    bool negative = brace && (at[1] == 'P') != (name != at + 3);
+    if (!brace || (negative && bracket)) {
+        *p = brace ? brace + 1 : at + 2;
+        return ft_buffer_append(out, at, (size_t)(*p - at), error);
+    }
+    *p = brace + 1;
+    enum ft_status status = bracket ? FT_OK : ft_buffer_string(out, negative ? "[^" : "[", error);
+    if (!status) status = ft_buffer_printf(out, error, "\\p{%.*s}", (int)(brace - name), name);
+    if (!status) status = add_newer(out, name, (size_t)(brace - name), error);
+    return status || bracket ? status : ft_buffer_string(out, "]", error);
+}
+
+/* The expression with Unicode 16's characters in its properties, whatever version PCRE2 has. */
+static enum ft_status complete(struct ft_buffer *out, const char *regex, struct ft_error *error) {
+    enum ft_status status = FT_OK;
+    bool bracket = false;
+    for (const char *p = regex; *p && !status;) {
+        if (*p == '\\' && p[1]) {
+            status = complete_escape(out, &p, bracket, error);
+            continue;
+        }
+        bracket = bracket ? *p != ']' : *p == '[';
+        status = ft_buffer_append(out, p++, 1, error);
+    }
+    return status;
+}
+
+static bool is_current(void) {
+    char version[64] = "";
+    return pcre2_config(PCRE2_CONFIG_UNICODE_VERSION, NULL) <= (int)sizeof version &&
+           pcre2_config(PCRE2_CONFIG_UNICODE_VERSION, version) > 0 && strtoul(version, NULL, 10) >= 16;
+}
+
+static enum ft_status translate_regex(struct ft_buffer *out, const char *regex, struct ft_error *error) {
     struct ft_buffer text = {.max = 8 * FT_PATTERN_MAX};
+    if (is_current()) return rewrite(out, regex, error);
     enum ft_status status = rewrite(&text, regex, error);
+    if (!status) status = complete(out, text.data ? text.data : "", error);
+    ft_buffer_release(&text);
+    return status;
+}
+
+enum ft_status ft_pattern_regex(struct ft_pattern *pattern, const char *regex, struct ft_error *error) {
+    struct ft_buffer text = {.max = 64 * FT_PATTERN_MAX};
+    enum ft_status status = translate_regex(&text, regex, error);
     int code = 0;
     PCRE2_SIZE offset = 0;
     if (!status) {

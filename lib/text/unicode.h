@@ -99,6 +99,15 @@ static inline bool ft_has_trait(uint32_t c, enum ft_trait trait) {
     return (unsigned)(ft_trait_digits[ft_trait_block[c / FT_CLASS_BLOCK]][c % FT_CLASS_BLOCK] - '0') & (unsigned)trait;
 }
 
+/* Characters assigned after Unicode 14.0, up to 16.0: what an older library's expressions do not know. */
+struct ft_newer_range {
+    uint32_t first, last;
+    char category[3]; /* "Lo", "Mn", ... */
+    bool han;         /* of that script */
+};
+extern const struct ft_newer_range ft_newer_range[];
+extern const size_t ft_newer_ranges;
+
 /* The number of the character's script: 0 belongs to every script, Hiragana and Katakana are Han. */
 unsigned ft_script(uint32_t c);
 extern const struct ft_script_range {

@@ -156,6 +156,16 @@ refused('a label of another type', qr/label/, 'spm', qq({"text":"a","label":[1]}
 ok($rc == 2 && $out =~ /missing\.jsonl/, 'a missing file');
 ($rc, $out) = shell("$tokenize good.jsonl");
 ok($rc == 2 && $out =~ /-m MODEL/, 'no model');
+# A letter of Unicode 15 ends where a character that is none begins, whatever Unicode the library of expressions knows.
+for my $regex ('\\\\p{L}+', '\\\\P{L}+', '[\\\\p{L}\\\\p{M}]+', '[^\\\\p{L}]+', '\\\\p{Han}', '\\\\p{Lo}', '\\\\w+') {
+    spit('newer.json', '{"pre_tokenizer":{"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":"' . $regex
+        . '"},"behavior":"Isolated","invert":false},{"type":"ByteLevel","add_prefix_space":false,"use_regex":false}]},'
+        . '"model":{"type":"BPE","vocab":{"\u00f0":0,"\u00b1":1,"\u00a2":2,"\u0139":3,"\u00d7":4,"\u0130":5,"\u0139\u00d7":6},'
+        . '"merges":[["\u0139","\u00d7"]]}}');
+    ($rc, $out) = shell("printf '\\360\\261\\242\\227\\327\\216\\n' | $tokenize -m newer.json --ids --no-specials");
+    is($out, "[0,1,2,3,4,5]\n", "$regex knows U+31897");
+}
+
 ($rc, $out) = shell("printf '\\377\\n' | $tokenize -m spm --ids");
 ok($rc == 2 && $out =~ /standard input:1/, 'text that is not UTF-8');
 for my $bad ('x', '{}', '["a"]', '[-1]', '[99999]', '[1') {

@@ -5,6 +5,7 @@
     unicode_tables.py classes > lib/text/unicode_table.c     from Unicode 16.0, the version of the reference's expressions (package unicodedata2, 16.0.0)
     unicode_tables.py traits > lib/text/unicode_traits.c     asked of Hugging Face's tokenizers, whose parts know several older and newer versions
     unicode_tables.py scripts > lib/text/unicode_scripts.c   likewise
+    unicode_tables.py newer > lib/text/unicode_newer.c       assigned after Unicode 14.0 (Python 3.11's), up to 16.0 (unicodedata2)
 """
 import sys
 
@@ -60,6 +61,31 @@ def print_classes():
     import unicodedata2 as unicode
     assert unicode.unidata_version == "16.0.0"
     print_table("class", 0xE0200, lambda c: character_class(unicode, c), "Unicode 16.0: classes as digits")
+
+
+# --- characters that an older library does not know -----------------------------------------------------------
+
+def print_newer():
+    import unicodedata as older
+    import unicodedata2 as newer
+    assert older.unidata_version == "14.0.0" and newer.unidata_version == "16.0.0"
+    ranges = []
+    for c in ALL:
+        category, before = newer.category(chr(c)), older.category(chr(c))
+        if category == before or before != "Cn":
+            continue
+        han = newer.name(chr(c), "").startswith("CJK UNIFIED IDEOGRAPH")
+        if ranges and ranges[-1][1] == c - 1 and ranges[-1][2:] == (category, han):
+            ranges[-1] = (ranges[-1][0], c, category, han)
+        else:
+            ranges.append((c, c, category, han))
+    print("/* SPDX-License-Identifier: MIT")
+    print(" * Written by tests/oracle/unicode_tables.py: characters assigned after Unicode 14.0, up to 16.0. */")
+    print('#include "unicode.h"\n')
+    print("const struct ft_newer_range ft_newer_range[] = {")
+    for first, last, category, han in ranges:
+        print(f'    {{{hex(first)}, {hex(last)}, "{category}", {"true" if han else "false"}}},')
+    print("};\nconst size_t ft_newer_ranges = sizeof ft_newer_range / sizeof *ft_newer_range;")
 
 
 # --- what the reference does with each character --------------------------------------------------------------
@@ -151,4 +177,4 @@ def print_scripts():
 
 
 if __name__ == "__main__":
-    {"classes": print_classes, "traits": print_traits, "scripts": print_scripts}[sys.argv[1]]()
+    {"classes": print_classes, "traits": print_traits, "scripts": print_scripts, "newer": print_newer}[sys.argv[1]]()
