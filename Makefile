@@ -175,13 +175,18 @@ bench-gemm: $(B)/tests/bench/gemm $(B)/tests/bench/attention ## speed of matrix 
 	$(B)/tests/bench/gemm "$(FILTER)"
 	$(B)/tests/bench/attention
 PYTHON ?= python3
-bench: $(BIN) $(HELPERS) bench-gemm ## training against PyTorch + PEFT, PYTHON=one that has them; BENCH="--shapes S1,S3 --threads 2"
+SHARED ?= $(firstword $(wildcard $(FT_SHARED) ../shared))
+bench: $(BIN) $(HELPERS) bench-gemm bench-generate $(if $(SHARED),bench-tokenizer bench-real) ## all of it, PYTHON=one that has the peers; training: BENCH="--shapes S1,S3 --threads 2"
 	$(PYTHON) tests/bench/train.py --bin $(B)/bin --make-ftok $(B)/tests/helper/make-ftok --gemm $(B)/tests/bench/gemm --out $(B)/bench $(BENCH)
-bench-generate: $(BIN) $(HELPERS) $(B)/tests/bench/decode ## generation beside llama.cpp (llama-cpp-python); BENCH="--threads 2"
-	$(PYTHON) tests/bench/generate.py --bin $(B)/bin --make-ftok $(B)/tests/helper/make-ftok --decode $(B)/tests/bench/decode --out $(B)/bench $(BENCH)
+bench-generate: $(BIN) $(HELPERS) $(B)/tests/bench/decode ## generation beside llama.cpp (llama-cpp-python)
+	$(PYTHON) tests/bench/generate.py --bin $(B)/bin --make-ftok $(B)/tests/helper/make-ftok --decode $(B)/tests/bench/decode --out $(B)/bench
+MODEL ?= $(SHARED)/tokenizers/llama3
+TEXT ?= $(wildcard $(SHARED)/data/wikitext2/*.txt $(SHARED)/data/tinyshakespeare/*.txt) lib/kernel/gemm.c
 bench-tokenizer: $(BIN) ## tokenizing beside Hugging Face's tokenizers; MODEL=a directory with tokenizer.json, TEXT=files
-	$(PYTHON) tests/bench/tokenizer.py --ft $(B)/bin/ft-tokenize $(BENCH) $(MODEL) $(TEXT)
-.PHONY: bench bench-gemm bench-generate bench-tokenizer
+	$(PYTHON) tests/bench/tokenizer.py --ft $(B)/bin/ft-tokenize $(MODEL) $(TEXT)
+bench-real: $(BIN) $(HELPERS) ## real records beside TRL + PEFT; SHARED=a folder with data/ and tokenizers/gpt2
+	$(PYTHON) tests/bench/real.py --data $(SHARED)/data --tokenizer $(SHARED)/tokenizers/gpt2 --bin $(B)/bin --out $(B)/bench
+.PHONY: bench bench-gemm bench-generate bench-tokenizer bench-real
 
 check-instructions: all ## instruction counts of small workloads, within 2 % of the recorded ones (valgrind)
 	FT_BIN=$(abspath $(B)/bin) tests/callgrind/count.sh
@@ -255,7 +260,6 @@ demo: deps ## from raw data to a verified model and a page with plots, offline
 
 # Real peers check us: their packages live in a virtual environment of their own.
 ORACLE ?= $(B)/oracle
-SHARED ?= $(firstword $(wildcard $(FT_SHARED) ../shared))
 $(ORACLE)/ready:
 	python3 -m venv $(ORACLE)
 	$(ORACLE)/bin/pip install -q torch==2.13.0
