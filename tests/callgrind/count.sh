@@ -61,7 +61,7 @@ fi
 awk 'NR == FNR { if (!/^#/) was[$1] = $2; next }
      { change = was[$1] ? 100 * ($2 / was[$1] - 1) : 100
        bad = change > 2 || change < -2
-       printf "%-12s %14d  recorded %14d  %+6.2f %%%s\n", $1, $2, was[$1], change, bad ? "  <--" : ""
+       printf "%-12s %14.0f  recorded %14.0f  %+6.2f %%%s\n", $1, $2, was[$1], change, bad ? "  <--" : ""
        failed += bad }
      END { if (failed) print failed " beyond 2 %: find out why, or make record-instructions and say why in the commit"
            exit failed > 0 }' "$here/counts.txt" counts
