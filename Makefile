@@ -267,7 +267,8 @@ $(ORACLE)/ready:
 	touch $@
 oracle: all $(ORACLE)/ready ## fixtures from PyTorch, transformers, PEFT and tokenizers, made again and compared with
 	$(ORACLE)/bin/python tests/oracle/model.py && $(ORACLE)/bin/python tests/oracle/train.py && $(ORACLE)/bin/python tests/oracle/architecture.py
-	$(MAKE) --no-print-directory $(B)/tests/unit/model_oracle
+	$(MAKE) --no-print-directory $(B)/tests/unit/model_oracle $(B)/tests/unit/chat
+	$(ORACLE)/bin/python tests/oracle/chat.py >$(ORACLE)/chat.jsonl && $(B)/tests/unit/chat $(ORACLE)/chat.jsonl
 	$(ORACLE)/bin/python tests/oracle/architecture.py --root $(ORACLE)/large
 	$(B)/tests/unit/model_oracle $(ORACLE)/large $$(ls $(ORACLE)/large)
 	$(ORACLE)/bin/python tests/oracle/architecture.py --check $(ORACLE)/large
