@@ -181,8 +181,8 @@ bench: $(BIN) $(HELPERS) bench-gemm bench-generate $(if $(SHARED),bench-tokenize
 bench-generate: $(BIN) $(HELPERS) $(B)/tests/bench/decode ## generation beside llama.cpp (llama-cpp-python)
 	$(PYTHON) tests/bench/generate.py --bin $(B)/bin --make-ftok $(B)/tests/helper/make-ftok --decode $(B)/tests/bench/decode --out $(B)/bench
 MODEL ?= $(SHARED)/tokenizers/llama3
-TEXT ?= $(wildcard $(SHARED)/data/wikitext2/*.txt $(SHARED)/data/tinyshakespeare/*.txt) lib/kernel/gemm.c
-bench-tokenizer: $(BIN) ## tokenizing beside Hugging Face's tokenizers; MODEL=a directory with tokenizer.json, TEXT=files
+TEXT ?= $(wildcard $(SHARED)/data/wikitext2/*.txt $(SHARED)/data/tinyshakespeare/*.txt)
+bench-tokenizer: $(BIN) ## tokenizing beside Hugging Face's tokenizers; MODEL=a directory with tokenizer.json, TEXT=files of a megabyte or more
 	$(PYTHON) tests/bench/tokenizer.py --ft $(B)/bin/ft-tokenize $(MODEL) $(TEXT)
 bench-real: $(BIN) $(HELPERS) ## real records beside TRL + PEFT; SHARED=a folder with data/ and tokenizers/gpt2
 	$(PYTHON) tests/bench/real.py --data $(SHARED)/data --tokenizer $(SHARED)/tokenizers/gpt2 --bin $(B)/bin --out $(B)/bench

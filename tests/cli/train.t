@@ -16,6 +16,7 @@ ok "SHA256SUMS are what they say" sh -c 'cd full && sha256sum -c --quiet SHA256S
 is "the run is a model directory" "$(ls full | tr '\n' ' ')" \
     "SHA256SUMS checkpoint config.json metrics.jsonl model.safetensors provenance.json recipe.json run.json timing.json tokenizer.json "
 is "a step a line, and evaluations" "$(grep -c '"loss"' full/metrics.jsonl) $(grep -c eval_loss full/metrics.jsonl)" "24 6"
+ok "the time of a step is told" grep -q '"median_step_seconds": [0-9.e-]*[1-9]' full/timing.json
 ok "it can be trained on" $train -m full -t train.ftok -s steps=2 -o lora
 is "an adapter in PEFT's format" "$(ls lora | grep adapter | tr '\n' ' ')" "adapter_config.json adapter_model.safetensors "
 ok "the adapter names its base" grep -q '"base_sha256": "[0-9a-f]\{64\}"' lora/adapter_config.json
