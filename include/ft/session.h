@@ -66,8 +66,8 @@ struct ft_session_limits {
 /* Bytes by category, for --plan. */
 struct ft_session_size {
     size_t activations; /* kept from forward to backward */
-    size_t workspace;   /* everything else that a layer needs */
-    size_t head;        /* logits of a chunk, losses */
+    size_t workspace;   /* everything else that a layer needs, or the head for a chunk of rows: they take turns */
+    size_t head;        /* last hidden states, losses */
     size_t embedding;   /* tied embeddings' gradient of a step */
     size_t packed;      /* weights packed for products */
     size_t replaced;    /* bytes of frozen weights that need not stay as their file has them, being packed */

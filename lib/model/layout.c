@@ -19,6 +19,12 @@ float *ft_layout_floats(struct ft_layout *layout, size_t rows, size_t cols) {
     return ft_layout_take(layout, count, sizeof(float));
 }
 
+void ft_layout_go(struct ft_layout *layout, size_t mark) {
+    if (layout->bytes == SIZE_MAX) return;
+    if (layout->arena) layout->arena->used = layout->arena->used - layout->bytes + mark;
+    layout->bytes = mark;
+}
+
 static size_t rank_of(struct ft_slice slice) {
     return slice.module && slice.module->lora_a ? slice.module->rank : 0;
 }
@@ -108,9 +114,9 @@ static size_t widest_magnitude(const struct ft_model *model) {
     return widest;
 }
 
-void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const struct ft_model *model,
-                           size_t T, size_t P, size_t longest, size_t key_rows, bool backward,
-                           struct ft_workspace *w) {
+size_t ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const struct ft_model *model,
+                             size_t T, size_t P, size_t longest, size_t key_rows, bool backward,
+                             struct ft_workspace *w) {
     const struct ft_config *config = &model->config;
     size_t C = config->hidden, q = config->heads * config->head_dim, kv = config->kv_heads * config->head_dim;
     size_t rank = highest_rank(model), R = config->layers == 1 ? P : T;
@@ -122,7 +128,6 @@ void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const
     w->u_select = ft_layout_floats(layout, P, rank);
     w->u_embed = ft_layout_floats(layout, T, model->embedding_adapter.rank);
     w->dora = ft_layout_floats(layout, ft_dora_scratch(model), 1);
-    w->h = ft_layout_floats(layout, R, config->ffn);
     bool branch = ft_pass_has_branch(model);
     w->branch = branch ? ft_layout_floats(layout, R, C) : NULL;
     w->qkv = config->qkv_by_head ? ft_layout_floats(layout, T, q + 2 * kv) : NULL;
@@ -130,7 +135,9 @@ void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const
     w->key_rows = key_rows;
     w->keys = ft_layout_floats(layout, key_rows, kv);
     w->values = ft_layout_floats(layout, key_rows, kv);
-    if (!backward) return;
+    size_t passing = layout->bytes;
+    w->h = ft_layout_floats(layout, R, config->ffn);
+    if (!backward) return passing;
     w->d_keys = ft_layout_floats(layout, key_rows, kv);
     w->d_values = ft_layout_floats(layout, key_rows, kv);
     w->d = ft_layout_floats(layout, T, C);
@@ -147,4 +154,5 @@ void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const
     w->du = ft_layout_floats(layout, T, rank);
     w->du_select = ft_layout_floats(layout, P, rank);
     w->z = ft_layout_floats(layout, T, widest_magnitude(model));
+    return passing;
 }

@@ -20,6 +20,8 @@ struct ft_layout {
 
 void *ft_layout_take(struct ft_layout *layout, size_t count, size_t size);
 float *ft_layout_floats(struct ft_layout *layout, size_t rows, size_t cols);
+/* To where `bytes` was or will be: for buffers that take turns in the same memory. */
+void ft_layout_go(struct ft_layout *layout, size_t mark);
 
 /* --- buffers ------------------------------------------------------------------------------------------ */
 
@@ -50,9 +52,9 @@ struct ft_workspace {
     float *u_select;            /* [P, rank] of a fused q, k, v module's u */
     float *u_embed;             /* [T, rank] of the embedding table's adapter */
     float *dora;                /* for ft_dora_refresh */
-    float *h;                   /* [R, F] input of down */
     float *branch;              /* [R, C] what is added to the residual stream; NULL: added at once */
     float *qkv;                 /* [T, H * 3 * D] outputs by head, or their gradient */
+    float *h;                   /* [R, F] input of down */
     /* backward only: */
     float *d, *d_select;    /* [T, C], [P, C] gradient of the residual stream */
     float *dn, *dn_select;  /* [T, C], [P, C] gradient of a norm's output */
@@ -115,10 +117,11 @@ struct ft_shared_keys {
 #define FT_ANY_LAYER SIZE_MAX
 void ft_pass_lay_activations(struct ft_layout *layout, const struct ft_model *model, size_t l, size_t T,
                              size_t P, bool backward, struct ft_activations *activations);
-/* longest: keys of a document at most. key_rows: see struct ft_workspace. */
-void ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const struct ft_model *model,
-                           size_t T, size_t P, size_t longest, size_t key_rows, bool backward,
-                           struct ft_workspace *work);
+/* longest: keys of a document at most. key_rows: see struct ft_workspace. Returns the mark from which on it holds nothing
+ * between the forward and the backward pass. */
+size_t ft_pass_lay_workspace(struct ft_layout *layout, struct ft_exec *exec, const struct ft_model *model,
+                             size_t T, size_t P, size_t longest, size_t key_rows, bool backward,
+                             struct ft_workspace *work);
 
 /* Rotary tables for positions [0, count), filled when there is memory: frequency f as in rope.c; angle =
  * position * f in binary32; cosine and sine in binary64, rounded, then times the amplitude in binary32. */

@@ -88,27 +88,31 @@ static size_t choose_head_rows(const struct ft_session *session) {
 }
 
 static void lay_head(struct ft_session *session, struct ft_layout *layout) {
-    const struct ft_config *config = &session->model->config;
-    const struct ft_module *head = session->model->head.module;
-    size_t P = session->limits.supervised, rank = head->lora_a ? head->rank : 0;
-    session->head_rows = choose_head_rows(session);
-    session->x_final = ft_layout_floats(layout, P, config->hidden);
-    session->n_final = ft_layout_floats(layout, P, config->hidden);
+    size_t P = session->limits.supervised, hidden = session->model->config.hidden;
+    session->x_final = ft_layout_floats(layout, P, hidden);
+    session->n_final = ft_layout_floats(layout, P, hidden);
     session->mean = ft_layout_floats(layout, P, 1);
     session->rstd = ft_layout_floats(layout, P, 1);
-    if (session->limits.train) session->d_final = ft_layout_floats(layout, P, config->hidden);
-    session->logits = ft_layout_floats(layout, session->head_rows, config->vocab);
-    if (session->limits.train && config->logit_softcap != 0)
-        session->capped = ft_layout_floats(layout, session->head_rows, config->vocab);
+    if (session->limits.train) session->d_final = ft_layout_floats(layout, P, hidden);
     session->weight = ft_layout_floats(layout, P, 1);
     session->scaled = ft_layout_floats(layout, P, 1);
     session->loss = ft_layout_floats(layout, P, 1);
-    session->u_head = ft_layout_floats(layout, session->head_rows, rank);
-    session->du_head = ft_layout_floats(layout, session->head_rows, rank);
-    if (session->limits.train && head->magnitude)
-        session->z_head = ft_layout_floats(layout, session->head_rows, config->vocab);
     session->target = ft_layout_take(layout, P, sizeof *session->target);
     session->predicted = ft_layout_take(layout, P, sizeof *session->predicted);
+}
+
+/* What the head needs for a chunk of rows. */
+static void lay_logits(struct ft_session *session, struct ft_layout *layout) {
+    const struct ft_config *config = &session->model->config;
+    const struct ft_module *head = session->model->head.module;
+    size_t rank = head->lora_a ? head->rank : 0, rows = session->head_rows = choose_head_rows(session);
+    session->logits = ft_layout_floats(layout, rows, config->vocab);
+    if (session->limits.train && config->logit_softcap != 0)
+        session->capped = ft_layout_floats(layout, rows, config->vocab);
+    session->u_head = ft_layout_floats(layout, rows, rank);
+    session->du_head = ft_layout_floats(layout, rows, rank);
+    if (session->limits.train && head->magnitude)
+        session->z_head = ft_layout_floats(layout, rows, config->vocab);
 }
 
 /* Rows of a pass: of a batch, or of the prompts. */
@@ -155,8 +159,13 @@ static void lay(struct ft_session *session, struct ft_layout *layout, struct ft_
     lay_prompts(session, layout);
     size->activations = lap(layout, &mark);
     size_t key_rows = limits->tokens > limits->longest ? limits->tokens : limits->longest;
-    ft_pass_lay_workspace(layout, session->exec, session->model, rows_max(limits), limits->supervised,
-                          limits->longest, limits->prompts ? key_rows : 0, limits->train, &session->pass.work);
+    size_t passing = ft_pass_lay_workspace(layout, session->exec, session->model, rows_max(limits), limits->supervised,
+                                           limits->longest, limits->prompts ? key_rows : 0, limits->train,
+                                           &session->pass.work);
+    size_t end = layout->bytes;
+    ft_layout_go(layout, passing); /* the head runs between the layers' forward and backward passes */
+    lay_logits(session, layout);
+    if (layout->bytes < end) ft_layout_go(layout, end);
     ft_pass_lay_rotary(layout, session->model, session->positions, session->pass.rotary);
     lay_batch(session, layout);
     size_t prefixes = ft_prefixes_size(limits->step_documents);

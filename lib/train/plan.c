@@ -177,8 +177,8 @@ enum ft_status ft_plan_print(const struct ft_plan *plan, bool json, FILE *out, s
     print_row(out, "trained", plan->trained, "binary32 masters and gradients");
     print_row(out, "moments", plan->moments, "AdamW's m and v");
     print_row(out, "activations", plan->activations, "of one micro-batch");
-    print_row(out, "workspace", plan->workspace, "a layer's temporaries");
-    print_row(out, "head", plan->head, "logits of a chunk of rows");
+    print_row(out, "workspace", plan->workspace, "a layer's temporaries, or logits of a chunk of rows");
+    print_row(out, "head", plan->head, "last hidden states and losses of supervised tokens");
     print_row(out, "embedding", plan->embedding, "gradient of a tied table");
     print_row(out, "data", plan->data, "token streams and packed rows");
     print_row(out, "program", plan->program, "itself, and scratch of its threads");
