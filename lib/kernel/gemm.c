@@ -32,12 +32,11 @@ static void exchange(struct ft_gemm_job *job) {
     job->bias_col = 0;
 }
 
-/* Few columns, and A not readable by rows: the transposed product has few rows, and A's columns as vectors.
- */
+/* Few columns, and A not readable by rows: the transposed product has few rows, and A's columns as vectors. */
 static bool better_exchanged(const struct ft_gemm_job *job) {
     const struct ft_product *p = &job->p;
     if (p->packed || p->ldc == 1) return false;
-    if (p->n <= job->isa->nr && p->m > 4 * p->n) return p->a.row_stride == 1 && p->a.col_stride != 1;
+    if (p->n <= job->isa->narrow_nr && p->m > 4 * p->n) return p->a.row_stride == 1 && p->a.col_stride != 1;
     /* few rows, and B not readable by columns: B's rows become the ones broadcast */
     if (p->m <= job->isa->nr && p->n > 4 * p->m) return p->b.row_stride == 1 && p->b.col_stride != 1;
     return false;
