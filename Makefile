@@ -176,7 +176,7 @@ bench-gemm: $(B)/tests/bench/gemm $(B)/tests/bench/attention ## speed of matrix 
 	$(B)/tests/bench/attention
 PYTHON ?= python3
 SHARED ?= $(firstword $(wildcard $(FT_SHARED) ../shared))
-bench: $(BIN) $(HELPERS) bench-gemm bench-generate $(if $(SHARED),bench-tokenizer bench-real) ## all of it, PYTHON=one that has the peers; training: BENCH="--shapes S1,S3 --threads 2"
+bench: $(BIN) $(HELPERS) bench-gemm bench-generate $(if $(SHARED),bench-tokenizer bench-real) ## all of it, PYTHON=one that has the peers; training: BENCH="--shapes S1,S3 --threads 2"; real records: REAL="--types fp32"
 	$(PYTHON) tests/bench/train.py --bin $(B)/bin --make-ftok $(B)/tests/helper/make-ftok --gemm $(B)/tests/bench/gemm --out $(B)/bench $(BENCH)
 bench-generate: $(BIN) $(HELPERS) $(B)/tests/bench/decode ## generation beside llama.cpp (llama-cpp-python)
 	$(PYTHON) tests/bench/generate.py --bin $(B)/bin --make-ftok $(B)/tests/helper/make-ftok --decode $(B)/tests/bench/decode --out $(B)/bench
@@ -185,7 +185,7 @@ TEXT ?= $(wildcard $(SHARED)/data/wikitext2/*.txt $(SHARED)/data/tinyshakespeare
 bench-tokenizer: $(BIN) ## tokenizing beside Hugging Face's tokenizers; MODEL=a directory with tokenizer.json, TEXT=files of a megabyte or more
 	$(PYTHON) tests/bench/tokenizer.py --ft $(B)/bin/ft-tokenize $(MODEL) $(TEXT)
 bench-real: $(BIN) $(HELPERS) ## real records beside TRL + PEFT; SHARED=a folder with data/ and tokenizers/gpt2
-	$(PYTHON) tests/bench/real.py --data $(SHARED)/data --tokenizer $(SHARED)/tokenizers/gpt2 --bin $(B)/bin --out $(B)/bench
+	$(PYTHON) tests/bench/real.py --data $(SHARED)/data --tokenizer $(SHARED)/tokenizers/gpt2 --bin $(B)/bin --out $(B)/bench $(REAL)
 .PHONY: bench bench-gemm bench-generate bench-tokenizer bench-real
 
 check-instructions: all ## instruction counts of small workloads, within 2 % of the recorded ones (valgrind)
