@@ -54,6 +54,7 @@ struct ft_workspace {
     float *dora;                /* for ft_dora_refresh */
     float *branch;              /* [R, C] what is added to the residual stream; NULL: added at once */
     float *qkv;                 /* [T, H * 3 * D] outputs by head, or their gradient */
+    /* from here on nothing lasts from the forward pass to the backward pass: a session's logits lie here in between */
     float *h;                   /* [R, F] input of down */
     /* backward only: */
     float *d, *d_select;    /* [T, C], [P, C] gradient of the residual stream */
