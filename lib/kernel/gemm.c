@@ -58,8 +58,7 @@ static void choose_tiles(struct ft_gemm_job *job) {
     else if (!job->pack_a && p->packed && !p->packed_transposed && p->m <= isa->bf16_rows)
         kc = p->k; /* nothing goes through scratch */
     job->kc = p->k ? ceil_div(p->k, ceil_div(p->k, kc)) : 1;
-    if (p->packed_transposed && round_up(job->kc, job->nr) <= kc)
-        job->kc = round_up(job->kc, job->nr);                            /* whole blocks */
+    if (p->packed_transposed && round_up(job->kc, job->nr) <= kc) job->kc = round_up(job->kc, job->nr); /* whole blocks */
     if (!job->pack_a) job->mr = ceil_div(p->m, ceil_div(p->m, job->mr)); /* 4 + 4 rows are faster than 6 + 2 */
 }
 

@@ -70,8 +70,7 @@ static void finish_element(const struct ft_gemm_job *job, size_t i, size_t j, fl
     p->c[i * job->c_row + j * job->c_col] = value;
 }
 
-/* A tile at the right edge, or at either end of a transposed product: computed aside, its true columns
- * copied. */
+/* A tile at the right edge, or at either end of a transposed product: computed aside, its true columns copied. */
 static void run_tile_aside(const struct ft_gemm_job *job, ft_tile_fn *run, struct ft_tile *t, const struct place *at,
                            size_t width, float *aside) {
     struct resting in = resting(job, at, at->from), out = resting(job, at, at->to);
@@ -117,9 +116,8 @@ static void place_c(const struct ft_gemm_job *job, const struct place *at, struc
     t->ld_add = p->ld_add;
 }
 
-/* To the tile that is `rows` rows further down. a_rows: what A is behind them. */
-static void go_down(struct ft_tile *t, size_t rows, size_t a_rows) {
-    t->a += a_rows;
+/* To C's part of the tile that is `rows` rows further down. */
+static void go_down(struct ft_tile *t, size_t rows) {
     t->out += rows * t->ld_out;
     if (t->in) t->in += rows * t->ld_in;
     if (t->add) t->add += rows * t->ld_add;
@@ -176,8 +174,7 @@ static const void *panel_of_b(const struct ft_gemm_job *job, const struct ft_gem
     return job->exec->shared + (j - job->n0) * (job->k1 - job->k0) + (b->k0 - job->k0) * job->nr;
 }
 
-/* The panel at column j of a B whose transpose was packed: each nr x nr block of it lies in one piece there.
- */
+/* The panel at column j of a B whose transpose was packed: each nr x nr block of it lies in one piece there. */
 static void turn_panel(const struct ft_gemm_job *job, const struct ft_gemm_block *b, size_t j, float *out) {
     const struct ft_packed *packed = job->p.packed;
     size_t nr = job->nr, size = ft_dtype_size(packed->dtype), columns = least(nr, job->p.n - j);
@@ -279,11 +276,12 @@ static size_t run_wide(const struct ft_gemm_job *job, const struct ft_gemm_block
     for (; j + width <= b->j1; j += width) {
         (void)place_b(job, b, j, NULL, t);
         *at = (struct place){b->i0, j, rows, width, at->from, at->to, strip + (j - b->j0)};
-        place_c(job, at, t);
-        if (direct(job, at, width))
+        if (direct(job, at, width)) {
+            place_c(job, at, t);
             run(t);
-        else
+        } else {
             run_tile_aside(job, run, t, at, width, aside);
+        }
     }
     return j;
 }
@@ -291,12 +289,8 @@ static size_t run_wide(const struct ft_gemm_job *job, const struct ft_gemm_block
 static struct place rests(const struct ft_gemm_job *job, const struct ft_gemm_block *b) {
     bool last = b->k1 == job->p.k;
     if (b->more) return (struct place){.from = IN_STRIP, .to = IN_C};
-    return (struct place){.from = b->k0 == 0         ? IN_C
-                                  : b->k0 == job->k0 ? IN_PARTIAL
-                                                     : IN_STRIP,
-                          .to = last && !job->p.more.k      ? IN_C
-                                : b->k1 == job->k1 && !last ? IN_PARTIAL
-                                                            : IN_STRIP};
+    return (struct place){.from = b->k0 == 0 ? IN_C : b->k0 == job->k0 ? IN_PARTIAL : IN_STRIP,
+                          .to = last && !job->p.more.k ? IN_C : b->k1 == job->k1 && !last ? IN_PARTIAL : IN_STRIP};
 }
 
 void ft_gemm_run_block(const struct ft_gemm_job *job, const struct ft_gemm_block *b, unsigned worker) {
@@ -311,18 +305,19 @@ void ft_gemm_run_block(const struct ft_gemm_job *job, const struct ft_gemm_block
         struct ahead ahead = look_ahead(job, b, j);
         at = (struct place){b->i0, j, rows, least(job->nr, b->j1 - j), at.from, at.to, strip + (j - b->j0)};
         bool lies = direct(job, &at, job->nr);
-        place_c(job, &at, &t);
+        if (lies) place_c(job, &at, &t);
         for (size_t i = b->i0; i < b->i1; i += rows) {
             fetch(&ahead);
             if (b->i1 - i < rows) at.rows = b->i1 - i;
             if (lies) {
                 tiles[at.rows](&t);
+                if (i + rows < b->i1) go_down(&t, rows);
             } else {
                 at.i = i;
                 at.strip = strip + (i - b->i0) * job->isa->strip + (j - b->j0);
                 run_tile_aside(job, tiles[at.rows], &t, &at, job->nr, aside);
             }
-            if (i + rows < b->i1) go_down(&t, rows, a_rows);
+            if (i + rows < b->i1) t.a += a_rows;
         }
     }
 }

@@ -111,7 +111,7 @@ static size_t partition(struct ft_gemm_job *job, size_t mc) {
         job->m_blocks = round_up(job->m_blocks, threads);
     job->m_blocks = least(job->m_blocks, job->row_tiles);
     job->whole = (job->m_blocks - 1) / threads * threads;
-    size_t fewest = ceil_div(job->panels * job->m_blocks, (size_t)worth);
+    size_t fewest = ceil_div(job->panels * job->m_blocks, (size_t)worth); /* panels that make TASK multiplications */
     if (ceil_div(m, job->m_blocks) * k > L2_FLOATS && fewest < AGAIN_PANELS) fewest = AGAIN_PANELS;
     cut_panels(job, job->m_blocks - job->whole, threads, fewest);
     return job->whole + (job->m_blocks - job->whole) * job->pieces;

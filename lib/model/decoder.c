@@ -51,7 +51,7 @@ static void lay(struct ft_decoder *decoder, struct ft_layout *layout) {
     decoder->layer.x = ft_layout_floats(layout, T, C);
     ft_pass_lay_activations(layout, model, FT_ANY_LAYER, T, P, false, &decoder->layer);
     (void)ft_pass_lay_workspace(layout, decoder->pass.exec, model, T, P, limits->length, 0, false,
-                          &decoder->pass.work);
+                                &decoder->pass.work);
     ft_pass_lay_rotary(layout, model, limits->length, decoder->pass.rotary);
     enum ft_packing packing = limits->frugal || limits->sequences == 1 ? FT_PACK_FROZEN : FT_PACK_ALL;
     ft_packed_lay(layout, decoder->pass.exec, model, packing, &decoder->weights);
