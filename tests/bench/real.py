@@ -5,8 +5,8 @@
   real.py --data DATA --tokenizer DIR [--bin build/bin] [--out build/bench] [--sets bitext,banking77,sgd]
           [--records 96] [--batch 8] [--threads 2] [--rank 16] [--system FILE] [--types fp32,bf16]
 
-A set may have a number of records of its own (sgd:16). DATA is a folder with bitext/, banking77/ and sgd/; DIR holds a GPT-2 tokenizer (tokenizer.json). The model has
-SmolLM-135M's shape with random weights. The peer runs once with padding (its default) and once with packing, in
+A set may have a number of records of its own (sgd:16). DATA is a folder with bitext/, banking77/ and sgd/; DIR holds a
+GPT-2 tokenizer (tokenizer.json). The model has SmolLM-135M's shape with random weights. The peer runs once with padding (its default) and once with packing, in
 float32 and in bfloat16 autocast; LoRA of RANK on all linear layers on both sides. With --system the text of a file goes
 before every record as its system prompt. Prints a table, writes real.json."""
 import argparse, csv, json, os, statistics, subprocess, sys, time
@@ -48,11 +48,11 @@ def folder_for(args):
     return folder
 
 
-def run_ft(folder, args, count):
+def run_ft(folder, args):
     """Supervised tokens a second of one epoch, all of it: what is counted of the peer."""
     subprocess.run(["rm", "-rf", f"{folder}/run"], check=True)
     subprocess.run([f"{args.bin}/ft-train", "-m", f"{folder}/random", "-t", f"{folder}/train.ftok", "-o", f"{folder}/run",
-                    "-s", f"steps={count // args.batch}", "-s", f"batch={args.batch}", "-s", "method=lora", "-s",
+                    "-s", "epochs=1", "-s", f"batch={args.batch}", "-s", "method=lora", "-s",
                     f"lora.rank={args.rank}", "-s", "lr=1e-4", "-s", "save.state=false", "--threads", str(args.threads),
                     "--quiet"], check=True)
     with open(f"{folder}/run/timing.json") as f, open(f"{folder}/run/metrics.jsonl") as m:
@@ -128,7 +128,7 @@ def main():
         bench.random_weights(folder, args)
         ft, peers = [], {}
         for _ in range(args.repeat):
-            ft.append(run_ft(folder, args, count))
+            ft.append(run_ft(folder, args))
             for packing in (False, True):
                 for bf16 in [t == "bf16" for t in args.types.split(",")]:
                     rate = run_peer(folder, bf16, packing, args)
