@@ -176,17 +176,20 @@ bench-gemm: $(B)/tests/bench/gemm $(B)/tests/bench/attention ## speed of matrix 
 	$(B)/tests/bench/attention
 PYTHON ?= python3
 SHARED ?= $(firstword $(wildcard $(FT_SHARED) ../shared))
-bench: $(BIN) $(HELPERS) bench-gemm bench-generate $(if $(SHARED),bench-tokenizer bench-real) ## all of it, PYTHON=one that has the peers; training: BENCH="--shapes S1,S3 --threads 2"; real records: REAL="--types fp32"
+bench: bench-gemm bench-generate bench-limits $(if $(SHARED),bench-tokenizer bench-real) bench-train ## all of it, PYTHON=one that has the peers
+bench-train: $(BIN) $(HELPERS) $(B)/tests/bench/gemm ## training beside PyTorch; BENCH="--shapes S1,S3 --threads 2"
 	$(PYTHON) tests/bench/train.py --bin $(B)/bin --make-ftok $(B)/tests/helper/make-ftok --gemm $(B)/tests/bench/gemm --out $(B)/bench $(BENCH)
+bench-limits: $(BIN) $(HELPERS) ## memory, long documents, shared prompts, streaming, merging, start-up: what has no peer; LIMITS="--only stream"
+	$(PYTHON) tests/bench/limits.py --bin $(B)/bin --make-ftok $(B)/tests/helper/make-ftok --out $(B)/bench $(if $(SHARED),--data $(SHARED)/data --tokenizer $(SHARED)/tokenizers/gpt2) $(LIMITS)
 bench-generate: $(BIN) $(HELPERS) $(B)/tests/bench/decode ## generation beside llama.cpp (llama-cpp-python)
 	$(PYTHON) tests/bench/generate.py --bin $(B)/bin --make-ftok $(B)/tests/helper/make-ftok --decode $(B)/tests/bench/decode --out $(B)/bench
 MODEL ?= $(SHARED)/tokenizers/llama3
 TEXT ?= $(wildcard $(SHARED)/data/wikitext2/*.txt $(SHARED)/data/tinyshakespeare/*.txt)
 bench-tokenizer: $(BIN) ## tokenizing beside Hugging Face's tokenizers; MODEL=a directory with tokenizer.json, TEXT=files of a megabyte or more
 	$(PYTHON) tests/bench/tokenizer.py --ft $(B)/bin/ft-tokenize $(MODEL) $(TEXT)
-bench-real: $(BIN) $(HELPERS) ## real records beside TRL + PEFT; SHARED=a folder with data/ and tokenizers/gpt2
+bench-real: $(BIN) $(HELPERS) ## real records beside TRL + PEFT; SHARED=a folder with data/ and tokenizers/gpt2; REAL="--types fp32,bf16"
 	$(PYTHON) tests/bench/real.py --data $(SHARED)/data --tokenizer $(SHARED)/tokenizers/gpt2 --bin $(B)/bin --out $(B)/bench $(REAL)
-.PHONY: bench bench-gemm bench-generate bench-tokenizer bench-real
+.PHONY: bench bench-gemm bench-generate bench-limits bench-tokenizer bench-real bench-train
 
 check-instructions: all ## instruction counts of small workloads, within 2 % of the recorded ones (valgrind)
 	FT_BIN=$(abspath $(B)/bin) tests/callgrind/count.sh

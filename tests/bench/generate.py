@@ -5,13 +5,13 @@
     generate.py [--bin build/bin] [--make-ftok build/tests/helper/make-ftok] [--decode build/tests/bench/decode] [--out build/bench]
                 [--shapes S2] [--types f32,bf16] [--threads 1,2] [--repeat 3]
 
-Random weights in the shapes of train.py. Decoding: seconds a token behind a short prompt, from the difference of a long and a short
+Random weights in the shapes of shapes.py. Decoding: seconds a token behind a short prompt, from the difference of a long and a short
 run, so that start, prompt and packing cancel; its share of the rate at which the same memory can be read. Prefill: tokens a second of a long
 prompt, from the difference to a short one. The peer evaluates the same numbers of tokens, without sampling, its batch at its default
 and all of its threads for both; by turns with ft, medians. Writes generate.json. Without llama_cpp only ft is measured."""
 import argparse, json, os, re, statistics, subprocess, time
 
-from train import SHAPES, linear_weights, machine, prepare, random_weights
+from shapes import SHAPES, linear_weights, machine, prepare, random_weights
 
 SHORT, LONG, PROMPT = 48, 304, 480
 SIZE = {"f32": 4, "bf16": 2}
@@ -93,7 +93,7 @@ def main():
     rows = []
     for name in args.shapes.split(","):
         folder = prepare(name, args)
-        random_weights(folder, args)
+        random_weights(folder, SHAPES[name])
         for kind in args.types.split(","):
             directory, gguf = models(folder, kind, args)
             for threads in map(int, args.threads.split(",")):

@@ -3,18 +3,18 @@
 """Supervised tokens a second on real records against TRL's SFTTrainer + PEFT: the same records, prompts masked.
 
   real.py --data DATA --tokenizer DIR [--bin build/bin] [--out build/bench] [--sets bitext,banking77,sgd]
-          [--records 96] [--batch 8] [--threads 2] [--rank 16] [--system FILE] [--types fp32,bf16]
+          [--records 64] [--batch 8] [--threads 2] [--rank 16] [--system FILE] [--types fp32,bf16] [--repeat 2]
 
-A set may have a number of records of its own (sgd:16). DATA is a folder with bitext/, banking77/ and sgd/; DIR holds a
-GPT-2 tokenizer (tokenizer.json). The model has SmolLM-135M's shape with random weights. The peer runs once with padding (its default) and once with packing, in
-float32 and in bfloat16 autocast; LoRA of RANK on all linear layers on both sides. With --system the text of a file goes
-before every record as its system prompt. Prints a table, writes real.json."""
+A set may have a number of records of its own (sgd:8). DATA is a folder with bitext/, banking77/ and sgd/; DIR holds a
+GPT-2 tokenizer (tokenizer.json). The model has SmolLM-135M's shape with random weights. The peer takes turns
+with padding (its default) and with packing, in float32 (bfloat16 autocast: --types; many times slower without hardware for
+it); LoRA of RANK on all linear layers on both sides; one epoch, whole. With --system the text of a file goes before every
+record as its system prompt. Prints a table, writes real.json."""
 import argparse, csv, json, os, statistics, subprocess, sys, time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import train as bench
+import shapes
 
-SHAPE = "S2"
+SHAPE = {**shapes.SHAPES["S2"], "vocab_size": 50257}
 
 
 def records(name, data, count, system):
@@ -39,7 +39,7 @@ def records(name, data, count, system):
 def folder_for(args):
     folder = os.path.join(args.out, "real")
     os.makedirs(folder, exist_ok=True)
-    config = {**bench.config({**bench.SHAPES[SHAPE], "vocab_size": 50257}), "bos_token_id": 50256, "eos_token_id": 50256}
+    config = {**shapes.config(SHAPE), "bos_token_id": 50256, "eos_token_id": 50256}
     with open(f"{folder}/config.json", "w") as f:
         json.dump(config, f)
     with open(f"{folder}/tokenizer_config.json", "w") as f:
@@ -96,6 +96,16 @@ def run_peer(folder, bf16, packing, args):
     return json.loads(done.stdout.splitlines()[-1])["rate"]
 
 
+def label(key):
+    return f"{'packed' if key[0] else 'padded'} {'bf16' if key[1] else 'fp32'}"
+
+
+def against(ft, peer, key):
+    """One way of the peer: its median, the median ratio, the least and the greatest."""
+    ratios = sorted(a / b for a, b in zip(ft, peer))
+    return f" | {label(key)} {statistics.median(peer):7.1f} {statistics.median(ratios):5.2f}x [{ratios[0]:.2f}, {ratios[-1]:.2f}]"
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--data", required=False)
@@ -103,29 +113,29 @@ def main():
     p.add_argument("--bin", default="build/bin")
     p.add_argument("--make-ftok", default="build/tests/helper/make-ftok")
     p.add_argument("--out", default="build/bench")
-    p.add_argument("--sets", default="bitext,banking77,sgd:16")
-    p.add_argument("--records", type=int, default=96)
+    p.add_argument("--sets", default="bitext,banking77,sgd:8")
+    p.add_argument("--records", type=int, default=64)
     p.add_argument("--batch", type=int, default=8)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--rank", type=int, default=16)
-    p.add_argument("--repeat", type=int, default=1)
+    p.add_argument("--repeat", type=int, default=2)
     p.add_argument("--system")
-    p.add_argument("--types", default="fp32,bf16", help="of the peer's arithmetic")
+    p.add_argument("--types", default="fp32", help="of the peer's arithmetic: fp32,bf16")
     p.add_argument("--peer")
     args = p.parse_args()
     if args.peer:
         return peer_main(args.peer)
     folder, rows = folder_for(args), []
     with_system = open(args.system).read().strip() + "\n" if args.system else ""
-    print(json.dumps(bench.machine()))
-    print("set        supervised tokens/s: ft | TRL padded fp32, bf16 | TRL packed fp32, bf16 | ratio to padded, packed")
+    print(json.dumps(shapes.machine()))
+    print("supervised tokens/s: set, ft | each way of TRL, ratio [least, greatest]")
     for name, _, count in (s.partition(":") for s in args.sets.split(",")):
         count = int(count or args.records)
         with open(f"{folder}/records.jsonl", "w") as f:
             for prompt, completion in records(name, args.data, count, with_system):
                 f.write(json.dumps({"prompt": prompt, "completion": completion}) + "\n")
         subprocess.run([f"{args.bin}/ft-tokenize", "-m", folder, "-o", f"{folder}/train.ftok", f"{folder}/records.jsonl"], check=True)
-        bench.random_weights(folder, args)
+        shapes.random_weights(folder, SHAPE)
         ft, peers = [], {}
         for _ in range(args.repeat):
             ft.append(run_ft(folder, args))
@@ -134,17 +144,10 @@ def main():
                     rate = run_peer(folder, bf16, packing, args)
                     if rate:
                         peers.setdefault((packing, bf16), []).append(rate)
-        mine = statistics.median(ft)
-        rate = {k: statistics.median(v) for k, v in peers.items()}
-        cell = lambda k: f"{rate[k]:7.1f}" if k in rate else "      -"
-        best = lambda packing: max((rate[k] for k in rate if k[0] == packing), default=None)
-        ratio = lambda packing: f"{mine / best(packing):5.2f}x" if best(packing) else "     -"
-        print(f"{name:10s} {mine:8.1f} | {cell((False, False))} {cell((False, True))} | {cell((True, False))} {cell((True, True))} | "
-              f"{ratio(False)} {ratio(True)}", flush=True)
-        rows.append({"set": name, "records": count, "ft": mine, "trl": {f"{'packed' if k[0] else 'padded'} {'bf16' if k[1] else 'fp32'}": r
-                                                      for k, r in rate.items()}})
+        print(f"{name:10s} {statistics.median(ft):8.1f}" + "".join(against(ft, peers[k], k) for k in sorted(peers)), flush=True)
+        rows.append({"set": name, "records": count, "ft": ft, "trl": {label(k): v for k, v in peers.items()}})
     with open(f"{args.out}/real.json", "w") as f:
-        json.dump({"machine": bench.machine(), "batch": args.batch, "rank": args.rank, "rows": rows}, f, indent=1)
+        json.dump({"machine": shapes.machine(), "batch": args.batch, "rank": args.rank, "rows": rows}, f, indent=1)
 
 
 if __name__ == "__main__":
