@@ -365,6 +365,24 @@ static enum ft_status keep_times(void *arg, const char *name, struct ft_error *e
     return status;
 }
 
+/* What is in a file, before its name is there. */
+static enum ft_status sync_file(const char *path, const char *directory, const char *name, struct ft_error *error) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC), result = fd < 0 ? -1 : fsync(fd);
+    enum ft_status status = result ? ft_fail_errno(error, FT_IO, "%s/%s: cannot be written", directory, name) : FT_OK;
+    if (fd >= 0) close(fd);
+    if (!status) sync_parent(path);
+    return status;
+}
+
+static enum ft_status sync_one(void *arg, const char *name, struct ft_error *error) {
+    const struct ft_directory *directory = arg;
+    struct ft_buffer path = {0};
+    enum ft_status status = ft_path_join(&path, directory->temporary->path, name, error);
+    if (!status) status = sync_file(path.data, directory->path, name, error);
+    ft_buffer_release(&path);
+    return status;
+}
+
 /* Afterwards the old directory, if there was one, lies under the temporary's name. */
 static int exchange(const char *temporary, const char *target) {
     if (!ft_path_exists(target)) return rename(temporary, target);
@@ -390,8 +408,8 @@ enum ft_status ft_directory_commit(struct ft_directory *directory, struct ft_err
         struct comparison pair = {directory->target, temporary};
         status = ft_tree_walk(temporary, keep_times, &pair, error);
     }
+    if (!status) status = ft_tree_walk(temporary, sync_one, directory, error);
     if (!status) {
-        sync_directory(temporary);
         if (exchange(temporary, directory->target) != 0)
             status = ft_fail_errno(error, FT_IO, "%s: cannot be put in place", directory->path);
         else sync_parent(directory->target);

@@ -2,17 +2,20 @@
  *
  * A preloaded library that makes one call fail. FT_FAULT=KIND:N fails the N-th call (from 1) of a kind: memory (malloc,
  * calloc, realloc, strdup, strndup: ENOMEM), write (write: ENOSPC), sync (fsync: EIO), rename (rename, renameat2: EIO),
- * read (read: EIO), map (mmap of a file: ENOMEM). When the fault strikes, the file named by FT_FAULT_MARK is made. */
+ * read (read: EIO), map (mmap of a file: ENOMEM). When the fault strikes, the file named by FT_FAULT_MARK is made. The
+ * file named by FT_FAULT_SYNCED gets a line with the number (inode) of everything that is synced. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -64,8 +67,15 @@ ssize_t write(int fd, const void *bytes, size_t count) {
 }
 /* What does not fail is not synced either: a test waits for no disk. */
 int fsync(int fd) {
-    (void)fd;
-    return strikes("sync", EIO) ? -1 : 0;
+    if (strikes("sync", EIO)) return -1;
+    const char *list = getenv("FT_FAULT_SYNCED");
+    struct stat info;
+    int out = list && fstat(fd, &info) == 0 ? (int)syscall(SYS_openat, AT_FDCWD, list, O_CREAT | O_WRONLY | O_APPEND, 0600) : -1;
+    if (out >= 0) {
+        dprintf(out, "%ju\n", (uintmax_t)info.st_ino);
+        close(out);
+    }
+    return 0;
 }
 int rename(const char *from, const char *to) {
     return strikes("rename", EIO) ? -1 : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);

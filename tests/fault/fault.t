@@ -56,6 +56,20 @@ one() {
     else echo "not ok $n - $name: $kind:$bad"; sed 's/^/# /' stderr; fi
 }
 
+# synced NAME COMMAND...: what COMMAND leaves in ./out survives a power failure: each file and directory was synced
+synced() {
+    name=$1; shift
+    rm -rf run list; cp -r input run; : >list
+    (cd run && FT_FAULT=none:0 FT_FAULT_SYNCED=$work/list LD_PRELOAD=$library "$@" >../stdout 2>../stderr)
+    n=$((n + 1)); files=0; bad=
+    for path in $(cd run && find out ! -name 'timing.json*'); do
+        files=$((files + 1))
+        grep -qx "$(stat -c %i "run/$path")" list || bad="$bad $path"
+    done
+    if [ -z "$bad" ] && [ $files -gt 2 ]; then echo "ok $n - $name: all of it is synced ($files names)"
+    else echo "not ok $n - $name: not synced:$bad"; sed 's/^/# /' stderr; fi
+}
+
 mkdir -p input/done input/words
 i=0
 while [ $i -lt 40 ]; do
@@ -91,4 +105,8 @@ try_run ft-train "$FT_BIN/ft-train" -q -m llama -t train.ftok -s steps=2 -s lora
 try ft-merge "$FT_BIN/ft-merge" -m base -a tuned --threads 1 -o out
 try ft-eval "$FT_BIN/ft-eval" -m base -a tuned --resamples 100 --max-tokens 4 --threads 1 -o out test.ftok
 try ft-generate "$FT_BIN/ft-generate" -m base -a tuned -n 3 --threads 1 prompts.jsonl
+synced ft-split "$FT_BIN/ft-split" -o out data.jsonl
+synced ft-train "$FT_BIN/ft-train" -q -m llama -t train.ftok -s steps=2 -s lora.rank=2 --threads 1 -o out
+synced ft-merge "$FT_BIN/ft-merge" -m base -a tuned --threads 1 -o out
+synced ft-eval "$FT_BIN/ft-eval" -m base -a tuned --resamples 100 --max-tokens 4 --threads 1 -o out test.ftok
 echo "1..$n"
