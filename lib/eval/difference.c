@@ -59,23 +59,24 @@ static void add_position(struct ft_difference *d, const struct position *p) {
     d->positions++;
 }
 
-/* --- many sequences side by side, a token of each at a time ------------------------------------------------- */
+/* --- many sequences side by side, some tokens of each at a time ---------------------------------------------- */
 
-enum { LANES_MAX = 32, CACHE_BYTES = 128 << 20 };
+enum { LANES_MAX = 32, ROWS_MAX = 64, FEEDS_BRIEF = 4, CACHE_BYTES = 128 << 20 };
 
 struct walk {
     struct ft_exec *exec;
     struct ft_decoder *decoder[2];
-    float *logits[2]; /* [lanes, vocab] */
-    size_t lanes, longest, vocab;
+    float *logits[2]; /* [lanes * stride, vocab] */
+    size_t lanes, stride, longest, vocab; /* stride: tokens of each lane at a time */
     struct ft_decoder_piece piece[LANES_MAX];
-    struct position position[LANES_MAX];
+    size_t row[LANES_MAX]; /* of the piece's first token in logits */
+    struct position position[ROWS_MAX];
 };
 
-static void compare_lane(void *arg, size_t lane, unsigned worker) {
+static void compare_row(void *arg, size_t row, unsigned worker) {
     (void)worker;
     struct walk *w = arg;
-    w->position[lane] = compare(w->logits[0] + lane * w->vocab, w->logits[1] + lane * w->vocab, w->vocab);
+    w->position[row] = compare(w->logits[0] + row * w->vocab, w->logits[1] + row * w->vocab, w->vocab);
 }
 
 /* As many as keep the keys and values of both models small. */
@@ -87,36 +88,51 @@ static size_t choose_lanes(const struct ft_config *config, size_t longest, size_
 }
 
 static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+static size_t ceil_div(size_t a, size_t b) { return a / b + (a % b != 0); }
 
-/* Token t of those of the sequences that have one; returns how many. */
-static size_t gather(struct walk *w, const uint32_t *ids, const size_t *start, size_t count, size_t t) {
+/* Tokens from t on of those of the sequences that have some; returns how many sequences do. */
+static size_t gather(struct walk *w, const uint32_t *ids, const size_t *start, size_t count, size_t t, size_t *rows) {
     size_t live = 0;
-    for (size_t i = 0; i < count; i++)
-        if (t < least(start[i + 1] - start[i], w->longest))
-            w->piece[live++] = (struct ft_decoder_piece){.slot = i, .ids = ids + start[i] + t, .count = 1};
+    *rows = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t length = least(start[i + 1] - start[i], w->longest);
+        if (t >= length) continue;
+        w->row[live] = *rows;
+        w->piece[live] = (struct ft_decoder_piece){.slot = i, .ids = ids + start[i] + t, .count = least(length - t, w->stride)};
+        *rows += w->piece[live++].count;
+    }
     return live;
+}
+
+/* Token by token, and of each all sequences: the sums are of one order whatever the stride. */
+static void add_positions(const struct walk *w, struct ft_difference *d, size_t live) {
+    for (size_t t = 0; t < w->stride; t++)
+        for (size_t i = 0; i < live; i++)
+            if (t < w->piece[i].count) add_position(d, &w->position[w->row[i] + t]);
 }
 
 static enum ft_status walk(struct walk *w, struct ft_difference *d, const uint32_t *ids, const size_t *start, size_t count,
                            struct ft_error *error) {
     for (size_t i = 0; i < count; i++)
         for (int s = 0; s < 2; s++) ft_decoder_truncate(w->decoder[s], i, 0);
-    for (size_t t = 0, live; (live = gather(w, ids, start, count, t)) > 0; t++) {
+    for (size_t t = 0, live, rows; (live = gather(w, ids, start, count, t, &rows)) > 0; t += w->stride) {
         for (int s = 0; s < 2; s++) {
             enum ft_status status = ft_decoder_feed(w->decoder[s], w->piece, live, w->logits[s], error);
             if (status) return status;
         }
-        ft_pool_run(ft_exec_pool(w->exec), live, compare_lane, w);
-        for (size_t i = 0; i < live; i++) add_position(d, &w->position[i]);
+        ft_pool_run(ft_exec_pool(w->exec), rows, compare_row, w);
+        add_positions(w, d, live);
     }
     return FT_OK;
 }
 
-static enum ft_status take_memory(struct walk *w, struct ft_model *model[2], struct ft_error *error) {
-    struct ft_decoder_limits limits = {.sequences = w->lanes, .length = w->longest, .feed = w->lanes, .frugal = true};
+/* feeds: how often the weights will be read */
+static enum ft_status take_memory(struct walk *w, struct ft_model *model[2], size_t feeds, struct ft_error *error) {
+    struct ft_decoder_limits limits = {.sequences = w->lanes, .length = w->longest, .feed = w->lanes * w->stride,
+                                       .frugal = true, .brief = feeds <= FEEDS_BRIEF, .every = true};
     enum ft_status status = FT_OK;
     size_t cells;
-    if (!ft_size_mul(w->lanes, w->vocab, &cells)) return ft_fail(error, FT_LIMIT, "the vocabulary is too large");
+    if (!ft_size_mul(w->lanes * w->stride, w->vocab, &cells)) return ft_fail(error, FT_LIMIT, "the vocabulary is too large");
     for (int s = 0; s < 2 && !status; s++) {
         status = ft_decoder_new(&w->decoder[s], model[s], w->exec, &limits, error);
         if (!status) status = ft_alloc(&w->logits[s], cells, sizeof *w->logits[s], error);
@@ -134,7 +150,9 @@ enum ft_status ft_difference_measure(struct ft_difference *difference, struct ft
         if (start[i + 1] - start[i] > w.longest) w.longest = start[i + 1] - start[i];
     w.longest = least(w.longest, config->positions);
     w.lanes = choose_lanes(config, w.longest, count);
-    enum ft_status status = take_memory(&w, (struct ft_model *[2]){a, b}, error);
+    w.stride = least(ROWS_MAX / w.lanes, w.longest);
+    size_t feeds = ceil_div(count, w.lanes) * ceil_div(w.longest, w.stride);
+    enum ft_status status = take_memory(&w, (struct ft_model *[2]){a, b}, feeds, error);
     for (size_t i = 0; i < count && !status; i += w.lanes)
         status = walk(&w, &d, ids, start + i, least(w.lanes, count - i), error);
     if (!status && d.positions) {

@@ -27,7 +27,7 @@ struct ft_decoder {
     size_t singles; /* tokens fed one by one so far */
     uint32_t *ids, *position, *select, *select_position, *cache_row;
     struct ft_attention_document *document, *select_document;
-    float *x_final, *n_final, *mean, *rstd, *u_head; /* [sequences, ...] */
+    float *x_final, *n_final, *mean, *rstd, *u_head; /* [outputs, ...] */
     size_t *length;                                  /* [sequences] tokens so far */
     bool *taken;                                     /* [sequences] slots of the present feed */
 };
@@ -44,17 +44,24 @@ static void lay_cache(struct ft_decoder *decoder, struct ft_layout *layout) {
     }
 }
 
+/* Rows that logits are computed for, at most. */
+static size_t outputs(const struct ft_decoder_limits *limits) { return limits->every ? limits->feed : limits->sequences; }
+
+static enum ft_packing packing_for(const struct ft_decoder_limits *limits) {
+    if (limits->brief) return FT_PACK_NONE;
+    return limits->frugal || limits->sequences == 1 ? FT_PACK_FROZEN : FT_PACK_ALL;
+}
+
 static void lay(struct ft_decoder *decoder, struct ft_layout *layout) {
     const struct ft_model *model = decoder->model;
     const struct ft_decoder_limits *limits = &decoder->limits;
-    size_t T = limits->feed, P = limits->sequences, C = model->config.hidden;
+    size_t T = limits->feed, P = outputs(limits), C = model->config.hidden;
     decoder->layer.x = ft_layout_floats(layout, T, C);
     ft_pass_lay_activations(layout, model, FT_ANY_LAYER, T, P, false, &decoder->layer);
     (void)ft_pass_lay_workspace(layout, decoder->pass.exec, model, T, P, limits->length, 0, false,
                                 &decoder->pass.work);
     ft_pass_lay_rotary(layout, model, limits->length, decoder->pass.rotary);
-    enum ft_packing packing = limits->frugal || limits->sequences == 1 ? FT_PACK_FROZEN : FT_PACK_ALL;
-    ft_packed_lay(layout, decoder->pass.exec, model, packing, &decoder->weights);
+    ft_packed_lay(layout, decoder->pass.exec, model, packing_for(limits), &decoder->weights);
     decoder->pass.layers = decoder->weights.layers;
     lay_cache(decoder, layout);
     decoder->ids = ft_layout_take(layout, T, sizeof *decoder->ids);
@@ -128,7 +135,7 @@ enum ft_status ft_decoder_new(struct ft_decoder **out, struct ft_model *model, s
     lay(decoder, &layout);
     assert(decoder->arena.used == decoder->arena.size);
     ft_dora_refresh(exec, model, decoder->pass.work.dora);
-    if (limits->sequences > 1) pack(decoder);
+    if (limits->sequences > 1 && !limits->brief) pack(decoder);
     *out = decoder;
     return FT_OK;
 }
@@ -198,12 +205,18 @@ static void take_piece(struct ft_decoder *decoder, const struct ft_decoder_piece
         decoder->position[pass->rows] = (uint32_t)(start + i);
         decoder->cache_row[pass->rows] = (uint32_t)(cache + start + i);
     }
-    size_t keys = decoder->length[piece->slot] = start + piece->count, p = pass->selected++;
-    decoder->select[p] = (uint32_t)(pass->rows - 1);
-    decoder->select_position[p] = (uint32_t)(keys - 1);
+    size_t keys = decoder->length[piece->slot] = start + piece->count;
     struct ft_attention_document document = {
         .key_row = cache, .key_count = keys, .query_row = first_row, .query_count = piece->count};
     decoder->document[pass->documents] = document;
+    if (decoder->limits.every) { /* all rows: nothing is selected among them */
+        pass->documents++;
+        pass->selected = pass->rows;
+        return;
+    }
+    size_t p = pass->selected++;
+    decoder->select[p] = (uint32_t)(pass->rows - 1);
+    decoder->select_position[p] = (uint32_t)(keys - 1);
     document.query_row = p;
     document.query_count = 1;
     decoder->select_document[pass->documents++] = document;
@@ -228,18 +241,18 @@ enum ft_status ft_decoder_feed(struct ft_decoder *decoder, const struct ft_decod
     enum ft_status status = check_pieces(decoder, pieces, count, error);
     if (status || count == 0) return status;
     take_pieces(decoder, pieces, count);
-    if (!decoder->packed && decoder->pass.rows == 1 && ++decoder->singles > PATIENCE) pack(decoder);
+    if (!decoder->packed && !decoder->limits.brief && decoder->pass.rows == 1 && ++decoder->singles > PATIENCE) pack(decoder);
     const struct ft_model *model = decoder->model;
     const struct ft_pass *pass = &decoder->pass;
-    size_t layers = model->config.layers;
+    size_t layers = model->config.layers, rows = pass->selected;
     ft_pass_embed(pass, decoder->layer.x);
     for (size_t l = 0; l < layers; l++)
         ft_pass_layer_forward(pass, l, &decoder->layer, l + 1 < layers ? decoder->layer.x : decoder->x_final);
-    ft_norm_forward(pass, &model->final_norm, count, decoder->x_final, decoder->n_final, decoder->mean,
+    ft_norm_forward(pass, &model->final_norm, rows, decoder->x_final, decoder->n_final, decoder->mean,
                     decoder->rstd);
     if (ft_module_adapted(decoder->weights.head.module))
-        ft_module_project(pass->exec, decoder->weights.head.module, count, decoder->n_final, decoder->u_head);
-    ft_linear_forward(pass->exec, decoder->weights.head, count, decoder->n_final, decoder->u_head, NULL, logits);
-    ft_pass_finish_logits(pass, count, logits);
+        ft_module_project(pass->exec, decoder->weights.head.module, rows, decoder->n_final, decoder->u_head);
+    ft_linear_forward(pass->exec, decoder->weights.head, rows, decoder->n_final, decoder->u_head, NULL, logits);
+    ft_pass_finish_logits(pass, rows, logits);
     return FT_OK;
 }

@@ -4,9 +4,11 @@
 #include "ft/commit.h"
 #include "ft/file.h"
 #include "ft/json.h"
+#include "ft/pool.h"
 #include "ft/rows.h"
 #include "model.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -96,37 +98,88 @@ static void apply_gain(const struct ft_module *module, const struct ft_parameter
             values[r * parameter->cols + c] *= module->gain[module->in_out ? c : r];
 }
 
-/* values += W, W in any type: a chunk at a time. */
-static void add_weights(const struct ft_parameter *parameter, float *values) {
-    float chunk[1024];
-    struct ft_operand w = ft_parameter_operand(parameter);
-    for (size_t i = 0; i < parameter->elements; i += 1024) {
-        size_t left = parameter->elements - i, count = left < 1024 ? left : 1024;
-        ft_widen(chunk, (const unsigned char *)w.data + i * ft_dtype_size(w.dtype), w.dtype, count);
-        for (size_t j = 0; j < count; j++) values[i + j] += chunk[j];
+/* --- elements of one tensor, shared out among threads ------------------------------------------------------ */
+
+enum { CHUNK = 1024, CHUNKS = 16 }; /* elements at a time, and such chunks of a task */
+
+/* A tensor's elements in memory of one type, and as binary32. */
+struct elements {
+    const unsigned char *stored; /* what is widened */
+    unsigned char *narrow;       /* or what is narrowed to */
+    enum ft_dtype dtype;
+    float *values;
+    size_t count;
+    atomic_bool infinite;
+};
+
+static void run_elements(struct ft_exec *exec, struct elements *e, void (*task)(void *, size_t, unsigned)) {
+    ft_pool_run(ft_exec_pool(exec), e->count / (CHUNK * CHUNKS) + 1, task, e);
+}
+
+/* [begin, end) of a task */
+static size_t range_end(const struct elements *e, size_t begin) {
+    return e->count - begin < CHUNK * CHUNKS ? e->count : begin + CHUNK * CHUNKS;
+}
+
+static void widen_task(void *arg, size_t index, unsigned worker) {
+    (void)worker;
+    const struct elements *e = arg;
+    size_t begin = index * CHUNK * CHUNKS;
+    ft_widen(e->values + begin, e->stored + begin * ft_dtype_size(e->dtype), e->dtype, range_end(e, begin) - begin);
+}
+
+static void add_task(void *arg, size_t index, unsigned worker) {
+    (void)worker;
+    const struct elements *e = arg;
+    float chunk[CHUNK];
+    for (size_t i = index * CHUNK * CHUNKS, end = range_end(e, i); i < end; i += CHUNK) {
+        size_t count = end - i < CHUNK ? end - i : CHUNK;
+        ft_widen(chunk, e->stored + i * ft_dtype_size(e->dtype), e->dtype, count);
+        for (size_t j = 0; j < count; j++) e->values[i + j] += chunk[j];
     }
 }
+
+/* An exponent of ones only is an infinity or a NaN. */
+static void narrow_task(void *arg, size_t index, unsigned worker) {
+    (void)worker;
+    struct elements *e = arg;
+    size_t begin = index * CHUNK * CHUNKS, count = range_end(e, begin) - begin;
+    uint16_t ones = e->dtype == FT_BF16 ? 0x7f80 : 0x7c00, *out = (uint16_t *)(void *)e->narrow + begin;
+    bool infinite = false;
+    ft_narrow(out, e->dtype, e->values + begin, count);
+    for (size_t i = 0; i < count; i++) infinite |= (out[i] & ones) == ones;
+    if (infinite) atomic_store(&e->infinite, true);
+}
+
+/* values = W, or values += W, W in any type. */
+static void take_weights(struct ft_exec *exec, const struct ft_parameter *parameter, bool add, float *values) {
+    struct ft_operand w = ft_parameter_operand(parameter);
+    struct elements e = {.stored = w.data, .dtype = w.dtype, .values = values, .count = parameter->elements};
+    run_elements(exec, &e, add ? add_task : widen_task);
+}
+
+/* 16 bits of each; false when one does not fit into them. */
+static bool narrow_finite(const struct save_job *job, enum ft_dtype dtype, size_t count) {
+    struct elements e = {.narrow = job->narrow, .dtype = dtype, .values = job->values, .count = count};
+    run_elements(job->exec, &e, narrow_task);
+    return !e.infinite;
+}
+
+/* --- a tensor as it is written ------------------------------------------------------------------------------ */
 
 enum ft_status ft_save_gather(struct ft_exec *exec, const struct ft_model *model, const struct ft_parameter *base,
                               bool fused, float *values, struct ft_error *error) {
     const struct ft_parameter *parameter = fused ? ft_model_present(model, base) : base;
     const struct ft_module *module = fused ? adapted_by(model, parameter) : NULL;
-    struct ft_operand w = ft_parameter_operand(parameter);
     bool table = fused && is_adapted_table(model, parameter);
     if (module || table) {
         if (module) fuse(exec, module, parameter, values);
         else fuse_table(exec, &model->embedding_adapter, parameter, values);
-        add_weights(parameter, values);
+        take_weights(exec, parameter, true, values);
         if (module && module->magnitude) apply_gain(module, parameter, values);
-    } else ft_widen(values, w.data, w.dtype, parameter->elements);
+    } else take_weights(exec, parameter, false, values);
     if (ft_all_finite(exec, parameter->elements, values)) return FT_OK;
     return ft_fail(error, FT_NONFINITE, "the tensor '%s' holds a NaN or an infinity", parameter->name);
-}
-
-static bool narrow_finite(const struct save_job *job, enum ft_dtype dtype, size_t count) {
-    ft_narrow(job->narrow, dtype, job->values, count);
-    ft_widen(job->values, job->narrow, dtype, count);
-    return ft_all_finite(job->exec, count, job->values);
 }
 
 static enum ft_status write_tensor(void *arg, const struct ft_tensor_out *tensor, size_t index,
