@@ -166,12 +166,36 @@ static uint64_t decode_digest(struct ft_model *model, struct ft_exec *exec, size
     return digest;
 }
 
+enum { VOCAB = 67, EVERY = 20 };
+
+/* Of the logits after each token of two sequences, `stride` tokens of each at a time. */
+static uint64_t every_digest(struct ft_model *model, struct ft_exec *exec, bool brief, size_t stride) {
+    struct ft_decoder *decoder = NULL;
+    struct ft_decoder_limits limits = {.sequences = 2, .length = EVERY, .feed = 2 * stride, .brief = brief, .every = true};
+    size_t vocab = ft_model_config(model)->vocab;
+    float logits[2 * EVERY * VOCAB], all[2 * EVERY * VOCAB];
+    struct ft_error error;
+    if (vocab > VOCAB || ft_decoder_new(&decoder, model, exec, &limits, &error)) return 0;
+    enum ft_status status = FT_OK;
+    for (size_t t = 0; t < EVERY && !status; t += stride) {
+        struct ft_decoder_piece piece[2] = {{0, docs.ids + t, stride}, {1, docs.ids + 3 + t, stride}};
+        status = ft_decoder_feed(decoder, piece, 2, logits, &error);
+        for (size_t i = 0; i < 2; i++)
+            memcpy(all + (i * EVERY + t) * vocab, logits + i * stride * vocab, stride * vocab * sizeof *all);
+    }
+    ft_decoder_free(decoder);
+    return status ? 0 : ft_xxh3(all, 2 * EVERY * vocab * sizeof *all);
+}
+
 static void test_decoder(const char *name, struct ft_exec *exec) {
     struct ft_model *model = open_with_documents(name, LORA);
     uint64_t reference = decode_digest(model, exec, 23, 1);
     ok(reference != 0, "%s: a decoder takes a prompt, is full, goes back a token and on again, and from the start", name);
     ok(decode_digest(model, exec, 1, 1) == reference && decode_digest(model, exec, 9, 3) == reference,
        "%s: logits do not depend on how tokens were fed or what other sequences there are", name);
+    reference = every_digest(model, exec, false, 1);
+    ok(reference != 0 && every_digest(model, exec, false, 4) == reference && every_digest(model, exec, true, 10) == reference,
+       "%s: nor do those after every token, with weights packed or where they lie", name);
     ft_model_free(model);
 }
 
