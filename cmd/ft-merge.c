@@ -8,6 +8,7 @@
 #include "ft/difference.h"
 #include "ft/export.h"
 #include "ft/file.h"
+#include "ft/hash.h"
 #include "ft/json.h"
 #include "ft/memory.h"
 #include "ft/options.h"
@@ -31,11 +32,12 @@ struct work {
     const struct settings *settings;
     struct ft_exec *exec;
     struct ft_model *model; /* the base with the adapter attached, or a tuned model */
+    struct ft_model_digest *digest; /* of the base, on its way into `base` */
     bool tuned;
     enum ft_save_dtype dtype;
     enum ft_ggml gguf_type;
     struct ft_difference difference, gguf_difference;
-    char base[FT_SHA256_HEX], adapter[FT_SHA256_HEX], gguf[FT_SHA256_HEX], gguf_adapter[FT_SHA256_HEX];
+    char base[FT_SHA256_HEX], adapter[FT_SHA256_HEX], probe[FT_SHA256_HEX], gguf[FT_SHA256_HEX], gguf_adapter[FT_SHA256_HEX];
     struct ft_buffer gguf_part, gguf_adapter_part; /* where the files lie until everything is done */
 };
 
@@ -50,10 +52,14 @@ static enum ft_status parse_dtype(const char *name, enum ft_save_dtype *dtype, s
     return ft_fail(error, FT_USAGE, "--dtype %s: choose base, f32, bf16 or f16", name);
 }
 
-static enum ft_status check_tuned(const struct settings *s, const char *base, struct ft_error *error) {
-    char digest[FT_SHA256_HEX];
-    enum ft_status status = ft_model_digest(s->adapter, digest, error);
-    if (status || strcmp(digest, base) != 0) return status;
+/* Waits for the base's digest; the first time, checks what was opened against it. */
+static enum ft_status settle_base(struct work *w, struct ft_error *error) {
+    const struct settings *s = w->settings;
+    if (!w->digest) return FT_OK;
+    enum ft_status status = ft_model_digest_end(&w->digest, w->base, error);
+    if (status || !s->adapter) return status;
+    if (!w->tuned) return ft_system_check_base(s->model, w->base, s->adapter, error);
+    if (strcmp(w->adapter, w->base) != 0) return FT_OK;
     return ft_fail(error, FT_USAGE, "%s: no adapter there, and its weights are the base's own; give what ft-train wrote", s->adapter);
 }
 
@@ -126,16 +132,30 @@ static enum ft_status write_measure(const struct work *w, const char *directory,
     return status;
 }
 
-/* Writes the weights and their card into `directory`, opens it again and measures it against what was trained. */
-static enum ft_status merge_into(struct work *w, const char *directory, struct ft_error *error) {
+/* Writes the weights and their card into `directory`, opens it again and measures it against what was trained, while it is
+ * hashed. */
+static enum ft_status merge_into(struct work *w, struct ft_provenance *provenance, const char *directory, struct ft_error *error) {
     const struct settings *s = w->settings;
     struct ft_save save = {.dtype = w->dtype, .fuse = true, .flags = FT_OUTPUT_NOSYNC};
     enum ft_dtype stored = FT_F32;
     enum ft_status status = ft_model_save_shards(w->exec, w->model, &save, directory, s->shard_bytes, error);
     if (!status) status = ft_card_copy(s->model, directory, w->dtype, FT_OUTPUT_NOSYNC, error);
+    if (!status) status = settle_base(w, error);
+    if (!status) ft_provenance_hash_early(provenance, directory);
     if (!status) status = measure(w, directory, &w->difference, &stored, error);
     if (!status) status = check_difference(s, &w->difference, tolerance_for(stored), "merged model", "--dtype", error);
     return status ? status : write_measure(w, directory, error);
+}
+
+/* What it was made of. */
+static enum ft_status describe(const struct work *w, struct ft_provenance *provenance, struct ft_error *error) {
+    const struct settings *s = w->settings;
+    struct cJSON *parameters = ft_provenance_parameters(provenance);
+    ft_json_set_string(ft_provenance_json(provenance), parameters, "method", "fuse");
+    ft_json_set_string(ft_provenance_json(provenance), parameters, "dtype", s->dtype);
+    enum ft_status status = ft_provenance_add_model(provenance, "model", s->model, w->base, error);
+    if (!status && s->adapter) status = ft_provenance_add_model(provenance, w->tuned ? "tuned" : "adapter", s->adapter, w->adapter, error);
+    return status || !s->probe ? status : ft_provenance_add_digest(provenance, "probe", s->probe, w->probe, error);
 }
 
 static enum ft_status write_directory(struct work *w, struct ft_error *error) {
@@ -143,18 +163,11 @@ static enum ft_status write_directory(struct work *w, struct ft_error *error) {
     struct ft_provenance *provenance = NULL;
     struct ft_directory *directory = NULL;
     enum ft_status status = ft_provenance_new(&provenance, "merge", error);
-    if (!status) status = ft_provenance_add_model(provenance, "model", s->model, w->base, error);
-    if (!status && s->adapter) status = ft_provenance_add_model(provenance, w->tuned ? "tuned" : "adapter", s->adapter, w->adapter, error);
-    if (!status && s->probe) status = ft_provenance_add_file(provenance, "probe", s->probe, error);
-    if (!status) {
-        struct cJSON *parameters = ft_provenance_parameters(provenance);
-        ft_json_set_string(ft_provenance_json(provenance), parameters, "method", "fuse");
-        ft_json_set_string(ft_provenance_json(provenance), parameters, "dtype", s->dtype);
-        status = ft_directory_begin(&directory, s->output, error);
-    }
+    if (!status) status = ft_directory_begin(&directory, s->output, error);
     if (!status) {
         const char *path = ft_directory_path(directory);
-        status = merge_into(w, path, error);
+        status = merge_into(w, provenance, path, error);
+        if (!status) status = describe(w, provenance, error);
         if (!status) status = ft_provenance_finish(provenance, path, error);
         if (!status) status = ft_directory_commit(directory, error);
         else ft_directory_abort(directory);
@@ -171,12 +184,13 @@ static enum ft_status write_gguf(struct work *w, struct ft_error *error) {
     struct ft_export how = {.card = s->model, .fuse = true, .base_sha256 = w->base};
     enum ft_dtype stored = FT_F32;
     size_t count;
+    enum ft_status status = s->gguf || s->gguf_adapter ? settle_base(w, error) : FT_OK;
+    if (status) return status;
     const char *type = s->gguf_type ? s->gguf_type : types[ft_model_parameters(w->model, &count)[0]->dtype];
     if (!ft_export_type(type, &w->gguf_type))
         return ft_fail(error, FT_USAGE, "--gguf-type %s: choose f32, f16, bf16 or q8_0", type);
     how.type = w->gguf_type;
     if (s->adapter) how.adapter_sha256 = w->adapter;
-    enum ft_status status = FT_OK;
     if (s->gguf_adapter) {
         status = ft_buffer_printf(&w->gguf_adapter_part, error, "%s.part.gguf", s->gguf_adapter);
         if (!status) status = ft_export_adapter(w->exec, w->model, &how, w->gguf_adapter_part.data, w->gguf_adapter, error);
@@ -205,12 +219,13 @@ static enum ft_status open_all(struct work *w, struct ft_error *error) {
     const struct settings *s = w->settings;
     enum ft_status status = parse_dtype(s->dtype, &w->dtype, error);
     if (!status) status = ft_exec_new(&w->exec, (unsigned)s->threads, error);
-    if (!status) status = ft_model_digest(s->model, w->base, error);
-    if (!status) status = ft_system_open(&w->model, w->exec, s->model, w->base, s->adapter, error);
+    if (!status && s->probe) status = ft_sha256_file(s->probe, w->probe, NULL, error);
+    if (!status) status = ft_model_digest_begin(&w->digest, s->model, error);
+    if (!status) status = ft_system_open(&w->model, w->exec, s->model, NULL, s->adapter, error);
     if (status || !s->adapter) return status;
     w->tuned = !ft_system_is_adapter(s->adapter);
     status = ft_model_digest(s->adapter, w->adapter, error);
-    if (w->tuned && !status) status = check_tuned(s, w->base, error);
+    if (w->tuned && !status) status = settle_base(w, error);
     if (w->tuned && !status && s->gguf_adapter)
         status = ft_fail(error, FT_USAGE, "%s: no adapter there: --gguf-adapter has nothing to write", s->adapter);
     if (w->tuned && !status && w->dtype == FT_SAVE_AS_LOADED) status = base_dtype(s->model, &w->dtype, error);
@@ -220,6 +235,8 @@ static enum ft_status open_all(struct work *w, struct ft_error *error) {
 static enum ft_status run(const struct settings *s, struct ft_error *error) {
     struct work w = {.settings = s};
     enum ft_status status = open_all(&w, error);
+    struct ft_error why = {0};
+    if (status && settle_base(&w, &why) == FT_MISMATCH) *error = why; /* what is not fit to be opened together, in plain words */
     if (!status) status = write_gguf(&w, error);
     if (!status && s->output) status = write_directory(&w, error);
     if (!status) status = put_in_place(&w.gguf_part, s->gguf, error);
@@ -228,6 +245,7 @@ static enum ft_status run(const struct settings *s, struct ft_error *error) {
     if (status && w.gguf_adapter_part.size) (void)unlink(w.gguf_adapter_part.data);
     if (!status && s->output) tell(s->output, &w.difference);
     if (!status && s->gguf) tell(s->gguf, &w.gguf_difference);
+    (void)ft_model_digest_end(&w.digest, w.base, &why);
     ft_buffer_release(&w.gguf_part);
     ft_buffer_release(&w.gguf_adapter_part);
     ft_model_free(w.model);

@@ -44,6 +44,10 @@ enum ft_status ft_provenance_add_digest(struct ft_provenance *provenance, const 
 enum ft_status ft_provenance_add_model(struct ft_provenance *provenance, const char *role, const char *path,
                                        const char *digest, struct ft_error *error);
 
+/* Hashes what is in `directory` by now on a thread of its own, beside other work. Once, and these files must
+ * not change any more: ft_provenance_finish hashes only what came later. Where there is no thread to be had it does nothing. */
+void ft_provenance_hash_early(struct ft_provenance *provenance, const char *directory);
+
 /* Hashes every file in `directory` (subdirectories too) that is not unhashed by convention, makes them the
  * subjects, writes provenance.json and SHA256SUMS there (both as they are when nothing changed). */
 enum ft_status ft_provenance_finish(struct ft_provenance *provenance, const char *directory,

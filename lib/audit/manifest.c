@@ -68,6 +68,7 @@ bool ft_manifest_unhashed(const char *name) {
 struct collection {
     struct ft_manifest *manifest;
     const char *directory;
+    const struct ft_manifest *known;
 };
 
 static enum ft_status collect_file(void *arg, const char *name, struct ft_error *error) {
@@ -79,6 +80,8 @@ static enum ft_status collect_file(void *arg, const char *name, struct ft_error 
                        c->directory, name);
     struct ft_buffer path = {0};
     char sha256[FT_SHA256_HEX];
+    const struct ft_manifest_entry *known = c->known ? ft_manifest_find(c->known, name) : NULL;
+    if (known) return ft_manifest_add(c->manifest, name, known->sha256, error);
     enum ft_status status = ft_path_join(&path, c->directory, name, error);
     if (!status) status = ft_sha256_file(path.data, sha256, NULL, error);
     if (!status) status = ft_manifest_add(c->manifest, name, sha256, error);
@@ -86,9 +89,9 @@ static enum ft_status collect_file(void *arg, const char *name, struct ft_error 
     return status;
 }
 
-enum ft_status ft_manifest_collect(struct ft_manifest *manifest, const char *directory,
+enum ft_status ft_manifest_collect(struct ft_manifest *manifest, const char *directory, const struct ft_manifest *known,
                                    struct ft_error *error) {
-    struct collection c = {manifest, directory};
+    struct collection c = {manifest, directory, known};
     return ft_tree_walk(directory, collect_file, &c, error);
 }
 
@@ -180,7 +183,7 @@ enum ft_status ft_manifest_compare(const struct ft_manifest *listed, const struc
 
 enum ft_status ft_manifest_write(const char *directory, struct ft_error *error) {
     struct ft_manifest manifest = {0};
-    enum ft_status status = ft_manifest_collect(&manifest, directory, error);
+    enum ft_status status = ft_manifest_collect(&manifest, directory, NULL, error);
     if (!status) status = ft_manifest_save(&manifest, directory, error);
     ft_manifest_release(&manifest);
     return status;
@@ -189,7 +192,7 @@ enum ft_status ft_manifest_write(const char *directory, struct ft_error *error) 
 enum ft_status ft_manifest_check(const char *directory, struct ft_error *error) {
     struct ft_manifest listed = {0}, found = {0};
     enum ft_status status = ft_manifest_read(&listed, directory, error);
-    if (!status) status = ft_manifest_collect(&found, directory, error);
+    if (!status) status = ft_manifest_collect(&found, directory, NULL, error);
     if (!status) status = ft_manifest_compare(&listed, &found, directory, error);
     ft_manifest_release(&listed);
     ft_manifest_release(&found);

@@ -29,8 +29,9 @@ const struct ft_manifest_entry *ft_manifest_find(const struct ft_manifest *manif
 const struct ft_manifest_entry *ft_manifest_find_digest(const struct ft_manifest *manifest,
                                                         const char *sha256);
 
-/* Hashes every file below the directory but SHA256SUMS and what ft_manifest_unhashed says. */
-enum ft_status ft_manifest_collect(struct ft_manifest *manifest, const char *directory,
+/* Hashes every file below the directory but SHA256SUMS, what ft_manifest_unhashed says, and those that `known` (sorted, or
+ * NULL) has a digest of. The list comes out sorted. */
+enum ft_status ft_manifest_collect(struct ft_manifest *manifest, const char *directory, const struct ft_manifest *known,
                                    struct ft_error *error);
 /* Reads directory/SHA256SUMS, refusing what this module would not have written: FT_FORMAT. */
 enum ft_status ft_manifest_read(struct ft_manifest *manifest, const char *directory, struct ft_error *error);

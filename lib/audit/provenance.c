@@ -7,6 +7,7 @@
 #include "ft/version.h"
 #include "manifest.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,14 @@
 struct ft_provenance {
     struct ft_json json;
     struct cJSON *external, *internal, *dependencies;
+    struct { /* files of the directory, hashed beside other work */
+        pthread_t thread;
+        bool running;
+        char *directory;
+        struct ft_manifest files;
+        enum ft_status status;
+        struct ft_error error;
+    } early;
 };
 
 static void describe_tool(struct ft_json *json, struct cJSON *internal) {
@@ -50,8 +59,19 @@ enum ft_status ft_provenance_new(struct ft_provenance **out, const char *kind, s
     return FT_OK;
 }
 
+static enum ft_status end_early(struct ft_provenance *p, struct ft_error *error) {
+    if (!p->early.running) return FT_OK;
+    (void)pthread_join(p->early.thread, NULL);
+    p->early.running = false;
+    if (p->early.status && error) *error = p->early.error;
+    return p->early.status;
+}
+
 void ft_provenance_free(struct ft_provenance *p) {
     if (!p) return;
+    (void)end_early(p, NULL);
+    ft_manifest_release(&p->early.files);
+    free(p->early.directory);
     ft_json_release(&p->json);
     free(p);
 }
@@ -130,11 +150,23 @@ static enum ft_status list_provenance(struct ft_manifest *files, const char *pat
     return status;
 }
 
+static void *hash_early(void *arg) {
+    struct ft_provenance *p = arg;
+    p->early.status = ft_manifest_collect(&p->early.files, p->early.directory, NULL, &p->early.error);
+    return NULL;
+}
+
+void ft_provenance_hash_early(struct ft_provenance *p, const char *directory) {
+    p->early.directory = strdup(directory);
+    p->early.running = p->early.directory && pthread_create(&p->early.thread, NULL, hash_early, p) == 0;
+}
+
 enum ft_status ft_provenance_finish(struct ft_provenance *p, const char *directory, struct ft_error *error) {
     struct ft_manifest files = {0};
     struct ft_buffer path = {0};
-    enum ft_status status = ft_path_join(&path, directory, FT_PROVENANCE_NAME, error);
-    if (!status) status = ft_manifest_collect(&files, directory, error);
+    enum ft_status status = end_early(p, error);
+    if (!status) status = ft_path_join(&path, directory, FT_PROVENANCE_NAME, error);
+    if (!status) status = ft_manifest_collect(&files, directory, &p->early.files, error);
     if (!status) {
         set_subjects(&p->json, &files);
         status = ft_json_save(&p->json, path.data, FT_JSON_SORTED, FT_OUTPUT_KEEP, error);

@@ -139,7 +139,7 @@ static enum ft_status check_list(struct item *item, struct ft_error *error) {
 }
 
 static enum ft_status load_directory(struct item *item, struct ft_error *error) {
-    enum ft_status status = ft_manifest_collect(&item->files, item->path, error);
+    enum ft_status status = ft_manifest_collect(&item->files, item->path, NULL, error);
     if (status) return status;
     if (!ft_manifest_model(&item->files, item->model)) item->model[0] = '\0';
     item->evidence = has_file(item, FT_MANIFEST_NAME);

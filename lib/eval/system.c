@@ -16,13 +16,18 @@ static bool holds(const char *directory, const char *name) {
 
 bool ft_system_is_adapter(const char *directory) { return holds(directory, "adapter_config.json"); }
 
+enum ft_status ft_system_check_base(const char *base, const char *base_sha256, const char *tuned, struct ft_error *error) {
+    char wanted[65];
+    if (!ft_system_is_adapter(tuned)) return FT_OK;
+    enum ft_status status = ft_lora_base(tuned, wanted, error);
+    if (status || !wanted[0] || strcmp(wanted, base_sha256) == 0) return status;
+    return ft_fail(error, FT_MISMATCH, "%s: the adapter was trained on a base with digest %.12s..., but %s has %.12s...; give the right base with -m",
+                   tuned, wanted, base, base_sha256);
+}
+
 static enum ft_status open_adapted(struct ft_model **model, const char *base, const char *base_sha256, const char *adapter,
                                    struct ft_error *error) {
-    char wanted[65];
-    enum ft_status status = ft_lora_base(adapter, wanted, error);
-    if (!status && wanted[0] && strcmp(wanted, base_sha256) != 0)
-        return ft_fail(error, FT_MISMATCH, "%s: the adapter was trained on a base with digest %.12s..., but %s has %.12s...; give the right base with -m",
-                       adapter, wanted, base, base_sha256);
+    enum ft_status status = base_sha256 ? ft_system_check_base(base, base_sha256, adapter, error) : FT_OK;
     if (!status) status = ft_model_open(model, base, error);
     if (!status) status = ft_lora_load(*model, adapter, false, NULL, error);
     return status;
