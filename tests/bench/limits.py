@@ -3,7 +3,7 @@
 """What is promised of memory and speed and needs no peer, measured and set beside the promise.
 
   limits.py [--bin build/bin] [--make-ftok build/tests/helper/make-ftok] [--out build/bench] [--threads 2] [--repeat 3]
-            [--only s4-memory,long,recompute,shared-prompt,stream,merge,start] [--stream-bytes 1e9]
+            [--only s4-memory,footprint,long,recompute,shared-prompt,stream,merge,start] [--stream-bytes 1e9]
             [--data DATA --tokenizer DIR]
 
 Weights are random, in the shapes of real models. Memory is the most that was resident, as the kernel counted it. With
@@ -42,8 +42,11 @@ def seconds(*command, **how):
 
 
 def train(model, ftok, out, lora, steps, batch, args, *options):
-    """A run of LoRA in OUT: its peak memory, what --plan said of it, seconds of the median step, tokens learnt in a step."""
-    recipe = {"method": "lora", "lora": lora, "steps": steps, "batch": batch, "lr": 1e-4, "save": {"state": False}}
+    """A run of LoRA, or with lora None of full training, in OUT: its peak memory, --plan's total and parts, seconds of the
+    median step, tokens learnt in a step."""
+    recipe = {"method": "lora" if lora else "full", "steps": steps, "batch": batch, "lr": 1e-4, "save": {"state": False}}
+    if lora:
+        recipe["lora"] = lora
     Path(f"{out}.json").write_text(json.dumps(recipe))
     shutil.rmtree(out, ignore_errors=True)
     command = [f"{args.bin}/ft-train", "-m", model, "-t", ftok, "-r", f"{out}.json", "-o", out, "--threads", str(args.threads),
@@ -52,7 +55,8 @@ def train(model, ftok, out, lora, steps, batch, args, *options):
     rss = wait(subprocess.Popen([*command, "--quiet"]))
     timing = json.loads(Path(f"{out}/timing.json").read_text())
     last = json.loads(Path(f"{out}/metrics.jsonl").read_text().splitlines()[-1])
-    return {"rss": rss, "plan": plan["bytes"]["total"], "seconds": timing["median_step_seconds"],
+    return {"rss": rss, "plan": plan["bytes"]["total"], "parts": plan["bytes"], "parameters": plan["parameters"],
+            "seconds": timing["median_step_seconds"],
             "learnt": last["num_supervised_tokens_seen"] / steps}
 
 
@@ -80,6 +84,25 @@ def s4_memory(args):
     folder, model = random_model("S4", args)
     runs = [train(model, f"{folder}/train.ftok", f"{folder}/limit", QV, 3, 1, args) for _ in range(args.repeat)]
     yield from memory("Llama 3.2 1B, LoRA q,v rank 8, 512 tokens a step", runs, high=5)
+
+
+def footprint(args):
+    for name, label in (("S1", "GPT-2 124M"), ("S2", "SmolLM 135M"), ("S3", "stories15M")):
+        folder, model = random_model(name, args)
+        shape = shapes.SHAPES[name]
+        lora = {**QV, "targets": shapes.targets(shape, "lora-qv")}
+        for what, how, source, options in ((f"LoRA {','.join(lora['targets'])} rank 8", lora, model, []),
+                                           ("full", None, folder, ["--init", "random"])):
+            runs = [train(source, f"{folder}/train.ftok", f"{folder}/limit", how, 3, shape["B"], args, *options)
+                    for _ in range(args.repeat)]
+            what = f"{label}, {what}, {shape['B']} x {shape['T']}"
+            yield from memory(what, runs)
+            if how:
+                yield row(f"{what}: peak over weights in bf16 and activations",
+                          [r["rss"] / (r["parts"]["weights"] + r["parts"]["activations"]) for r in runs], high=1.3)
+            else:
+                yield row(f"{what}: peak over 16 bytes a parameter and activations",
+                          [r["rss"] / (16 * r["parameters"] + r["parts"]["activations"]) for r in runs], high=1)
 
 
 def long(args):
@@ -230,8 +253,8 @@ def start(args):
     yield row("ft-generate, one token of a model of 260 K parameters", times, "ms", high=10)
 
 
-PARTS = {"s4-memory": s4_memory, "long": long, "recompute": recompute, "shared-prompt": shared_prompt, "stream": stream,
-         "merge": merge, "start": start}
+PARTS = {"s4-memory": s4_memory, "footprint": footprint, "long": long, "recompute": recompute, "shared-prompt": shared_prompt,
+         "stream": stream, "merge": merge, "start": start}
 
 
 # --- the table --------------------------------------------------------------------------------------------------------

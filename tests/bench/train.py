@@ -11,7 +11,8 @@ with AdamW, in each of its settings: eager and compiled, float32 and bfloat16 au
 processes start first, compile, take three steps and wait; then ft-train and every one of them run for SECONDS by turns, REPEAT
 times. Tokens a second are of whole steps (forward, backward, clipping, optimizer), the median of a turn; of the turns the table
 has the median and, of their ratios, the least and the greatest. A setting that is DROP times slower than the best by then
-has no turns, and a type whose small steps take more than three times float32's is left out of a shape: the table and train.json say so, with what was measured. Without torch, transformers and peft only ft is measured."""
+has no turns, and a type whose small steps take more than three times float32's is left out of a shape: the table
+and train.json say so, with what was measured. Without torch, transformers and peft only ft is measured."""
 import argparse, importlib.metadata, json, os, statistics, subprocess, sys, tempfile
 
 from shapes import METHODS, SHAPES, flops_per_token, machine, prepare, random_weights, targets
