@@ -89,7 +89,7 @@ $(B)/lib/base/version.o: CPPFLAGS += -include $(B)/source_digest.h
 # Kernels: speed flags per file and never for the whole program.
 # Sanitizers make minutes of them: those builds keep to OPT, UBSan looks at the scalar ones and the drivers alone (what the
 # variants compute is compared with these), and fuzzing leaves them out (they parse nothing).
-$(B)/lib/kernel/%.o: OPT_KERNEL := $(if $(filter -O0,$(OPT))$(SAN),,-O3)
+$(B)/lib/kernel/%.o $(B)/lib/base/dtype.o: OPT_KERNEL := $(if $(filter -O0,$(OPT))$(SAN),,-O3)
 ifneq ($(findstring fuzzer,$(SAN)),)
 $(B)/lib/kernel/%.o: SANFLAGS :=
 endif

@@ -51,6 +51,9 @@ const char *ft_directory_path(const struct ft_directory *directory); /* write th
 /* Frees the directory, on failure too. */
 enum ft_status ft_directory_commit(struct ft_directory *directory, struct ft_error *error);
 void ft_directory_abort(struct ft_directory *directory); /* removes the temporary; NULL is fine */
+/* Lets the kernel begin to write what lies in the directory at `path` by now, so that a commit waits less. A hint: nothing
+ * is promised by it, and it cannot fail. */
+void ft_directory_flush(const char *path);
 
 /* A directory that lives while a run lasts (checkpoints, metrics): made when absent, with parents; files in
  * it go through ft_output. Temporaries that killed processes left in it are removed. */

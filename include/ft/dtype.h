@@ -6,6 +6,7 @@
 #ifndef FT_DTYPE_H
 #define FT_DTYPE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -41,5 +42,7 @@ uint16_t ft_f16_narrow(float f); /* nearest even; overflow gives infinity, NaN s
 void ft_widen(float *out, const void *in, enum ft_dtype dtype, size_t count);
 /* Narrows `count` binary32 numbers; `out` may have any alignment. */
 void ft_narrow(void *out, enum ft_dtype dtype, const float *in, size_t count);
+/* Whether none of `count` elements of any alignment is an infinity or a NaN: an exponent of ones only. */
+bool ft_finite(const void *in, enum ft_dtype dtype, size_t count);
 
 #endif

@@ -100,6 +100,9 @@ void ft_column_sum(struct ft_exec *exec, size_t T, size_t C, const float *x, siz
 void ft_add(struct ft_exec *exec, size_t n, const float *x, float *y);
 void ft_scale(struct ft_exec *exec, size_t n, float a, float *x);
 
+/* x = ft_exp(x), element-wise in binary64; by the calling thread alone, for tasks that use it. */
+void ft_exp_double(const struct ft_exec *exec, size_t n, double *x);
+
 /* Sum of squares in binary64: 16 lanes of fma in binary64 over the whole vector as in rule 3, in chunks of 65536
  * elements whose sums are added in order (so chunks may run on any thread). For the gradient norm. */
 double ft_sum_squares(struct ft_exec *exec, size_t n, const float *x);

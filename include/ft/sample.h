@@ -14,6 +14,8 @@
 #ifndef FT_SAMPLE_H
 #define FT_SAMPLE_H
 
+#include "ft/exec.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,8 +33,8 @@ struct ft_candidate {
 
 /* A logit that is NaN or +infinity is returned at once, for the caller to find. */
 uint32_t ft_sample_greedy(const float *logits, size_t vocab);
-/* The same. uniform in [0, 1). scratch: [vocab]. temperature > 0. */
-uint32_t ft_sample(const struct ft_sampling *how, const float *logits, size_t vocab, double uniform,
-                   struct ft_candidate *scratch);
+/* The same, by the calling thread alone. uniform in [0, 1). scratch: [vocab]. temperature > 0. */
+uint32_t ft_sample(const struct ft_exec *exec, const struct ft_sampling *how, const float *logits, size_t vocab,
+                   double uniform, struct ft_candidate *scratch);
 
 #endif

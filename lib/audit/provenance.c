@@ -152,6 +152,7 @@ static enum ft_status list_provenance(struct ft_manifest *files, const char *pat
 
 static void *hash_early(void *arg) {
     struct ft_provenance *p = arg;
+    ft_directory_flush(p->early.directory);
     p->early.status = ft_manifest_collect(&p->early.files, p->early.directory, NULL, &p->early.error);
     return NULL;
 }
@@ -164,6 +165,7 @@ void ft_provenance_hash_early(struct ft_provenance *p, const char *directory) {
 enum ft_status ft_provenance_finish(struct ft_provenance *p, const char *directory, struct ft_error *error) {
     struct ft_manifest files = {0};
     struct ft_buffer path = {0};
+    ft_directory_flush(directory); /* beside the hashing */
     enum ft_status status = end_early(p, error);
     if (!status) status = ft_path_join(&path, directory, FT_PROVENANCE_NAME, error);
     if (!status) status = ft_manifest_collect(&files, directory, &p->early.files, error);

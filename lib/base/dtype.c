@@ -25,27 +25,70 @@ uint16_t ft_f16_narrow(float f) {
     return (uint16_t)(sign | result);
 }
 
-void ft_widen(float *out, const void *in, enum ft_dtype dtype, size_t count) {
-    const unsigned char *p = in;
-    if (dtype == FT_F32) {
-        memcpy(out, in, count * sizeof *out);
-        return;
-    }
+/* One loop for each type, without calls where that is possible: the compiler makes vectors of them. */
+
+static void widen_bf16(float *out, const unsigned char *in, size_t count) {
     for (size_t i = 0; i < count; i++) {
         uint16_t h;
-        memcpy(&h, p + 2 * i, sizeof h);
-        out[i] = dtype == FT_BF16 ? ft_bf16_widen(h) : ft_f16_widen(h);
+        memcpy(&h, in + 2 * i, sizeof h);
+        out[i] = ft_bf16_widen(h);
+    }
+}
+
+static void widen_f16(float *out, const unsigned char *in, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        uint16_t h;
+        memcpy(&h, in + 2 * i, sizeof h);
+        out[i] = ft_f16_widen(h);
+    }
+}
+
+void ft_widen(float *out, const void *in, enum ft_dtype dtype, size_t count) {
+    if (dtype == FT_F32) memcpy(out, in, count * sizeof *out);
+    else if (dtype == FT_BF16) widen_bf16(out, in, count);
+    else widen_f16(out, in, count);
+}
+
+static void narrow_bf16(unsigned char *out, const float *in, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        uint16_t h = ft_bf16_narrow(in[i]);
+        memcpy(out + 2 * i, &h, sizeof h);
+    }
+}
+
+static void narrow_f16(unsigned char *out, const float *in, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        uint16_t h = ft_f16_narrow(in[i]);
+        memcpy(out + 2 * i, &h, sizeof h);
     }
 }
 
 void ft_narrow(void *out, enum ft_dtype dtype, const float *in, size_t count) {
-    unsigned char *p = out;
-    if (dtype == FT_F32) {
-        memcpy(out, in, count * sizeof *in);
-        return;
-    }
+    if (dtype == FT_F32) memcpy(out, in, count * sizeof *in);
+    else if (dtype == FT_BF16) narrow_bf16(out, in, count);
+    else narrow_f16(out, in, count);
+}
+
+static bool finite_halves(const unsigned char *in, size_t count, uint16_t exponent) {
+    uint16_t bad = 0;
     for (size_t i = 0; i < count; i++) {
-        uint16_t h = dtype == FT_BF16 ? ft_bf16_narrow(in[i]) : ft_f16_narrow(in[i]);
-        memcpy(p + 2 * i, &h, sizeof h);
+        uint16_t h;
+        memcpy(&h, in + 2 * i, sizeof h);
+        bad |= (h & exponent) == exponent;
     }
+    return !bad;
+}
+
+static bool finite_words(const unsigned char *in, size_t count) {
+    uint32_t bad = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t w;
+        memcpy(&w, in + 4 * i, sizeof w);
+        bad |= (w & 0x7f800000u) == 0x7f800000u;
+    }
+    return !bad;
+}
+
+bool ft_finite(const void *in, enum ft_dtype dtype, size_t count) {
+    return dtype == FT_F32 ? finite_words(in, count) : finite_halves(in, count, dtype == FT_BF16 ? 0x7f80 : 0x7c00);
 }

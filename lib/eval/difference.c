@@ -9,6 +9,7 @@
 #include "ft/memory.h"
 #include "ft/pool.h"
 #include "ft/rng.h"
+#include "ft/rows.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -25,9 +26,16 @@ static size_t argmax(const float *x, size_t n) {
     return best;
 }
 
-static double log_sum_exp(const float *x, size_t n, double max) {
-    double sum = 0.0;
-    for (size_t i = 0; i < n; i++) sum += ft_exp((double)x[i] - max);
+enum { CHUNK = 256 };
+
+static double log_sum_exp(const struct ft_exec *exec, const float *x, size_t n, double max) {
+    double sum = 0.0, e[CHUNK];
+    for (size_t i = 0, count; i < n; i += count) {
+        count = n - i < CHUNK ? n - i : CHUNK;
+        for (size_t j = 0; j < count; j++) e[j] = (double)x[i + j] - max;
+        ft_exp_double(exec, count, e);
+        for (size_t j = 0; j < count; j++) sum += e[j];
+    }
     return max + ft_log(sum);
 }
 
@@ -38,17 +46,23 @@ struct position {
     bool agree;
 };
 
-static struct position compare(const float *a, const float *b, size_t n) {
+static struct position compare(const struct ft_exec *exec, const float *a, const float *b, size_t n) {
     size_t top_a = argmax(a, n), top_b = argmax(b, n);
-    double za = log_sum_exp(a, n, a[top_a]), zb = log_sum_exp(b, n, b[top_b]);
-    struct position p = {.agree = top_a == top_b};
-    for (size_t i = 0; i < n; i++) {
-        double difference = fabs((double)a[i] - (double)b[i]), log_p = (double)a[i] - za;
-        if (difference > p.max_logit) p.max_logit = difference;
-        p.kl += ft_exp(log_p) * (log_p - ((double)b[i] - zb));
+    double za = log_sum_exp(exec, a, n, a[top_a]), zb = log_sum_exp(exec, b, n, b[top_b]);
+    struct position position = {.agree = top_a == top_b};
+    double log_p[CHUNK], p[CHUNK];
+    for (size_t i = 0, count; i < n; i += count) {
+        count = n - i < CHUNK ? n - i : CHUNK;
+        for (size_t j = 0; j < count; j++) p[j] = log_p[j] = (double)a[i + j] - za;
+        ft_exp_double(exec, count, p);
+        for (size_t j = 0; j < count; j++) {
+            double difference = fabs((double)a[i + j] - (double)b[i + j]);
+            if (difference > position.max_logit) position.max_logit = difference;
+            position.kl += p[j] * (log_p[j] - ((double)b[i + j] - zb));
+        }
     }
-    if (p.kl < 0.0) p.kl = 0.0; /* rounding */
-    return p;
+    if (position.kl < 0.0) position.kl = 0.0; /* rounding */
+    return position;
 }
 
 static void add_position(struct ft_difference *d, const struct position *p) {
@@ -76,7 +90,7 @@ struct walk {
 static void compare_row(void *arg, size_t row, unsigned worker) {
     (void)worker;
     struct walk *w = arg;
-    w->position[row] = compare(w->logits[0] + row * w->vocab, w->logits[1] + row * w->vocab, w->vocab);
+    w->position[row] = compare(w->exec, w->logits[0] + row * w->vocab, w->logits[1] + row * w->vocab, w->vocab);
 }
 
 /* As many as keep the keys and values of both models small. */

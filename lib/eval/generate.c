@@ -53,7 +53,7 @@ static void choose(void *arg, size_t index, unsigned worker) {
     uint64_t record = s->job->first_record + prompt;
     struct ft_rng rng = ft_rng_new(how->seed, FT_RNG_SAMPLE);
     double uniform = ft_rng_uniform_double(&rng, (uint32_t)record, (uint32_t)(record >> 32), position);
-    s->chosen[index] = ft_sample(how, logits, s->vocab, uniform, s->candidates + worker * s->vocab);
+    s->chosen[index] = ft_sample(s->job->exec, how, logits, s->vocab, uniform, s->candidates + worker * s->vocab);
 }
 
 static bool is_stop(const struct ft_generate *job, uint32_t id) {

@@ -5,12 +5,13 @@
 #include "ft/sample.h"
 
 #include "ft/elementary.h"
+#include "ft/rows.h"
 
 #include <float.h>
 #include <math.h>
 #include <stdbool.h>
 
-enum { LANES = 16, BLOCK = 8 * LANES };
+enum { LANES = 16, BLOCK = 8 * LANES, CHUNK = 256 };
 
 /* The greatest of BLOCK logits, or what no logit may be. No lane waits for another. */
 static float block_maximum(const float *logits) {
@@ -79,6 +80,7 @@ static struct ft_candidate pop(struct heap *heap) {
 
 /* Candidates in order, taken from the heap as they are asked for. */
 struct ordered {
+    const struct ft_exec *exec;
     struct heap heap;
     size_t vocab, taken;
     double temperature, greatest;
@@ -92,23 +94,27 @@ static struct ft_candidate candidate(struct ordered *o, size_t n) {
     return o->heap.c[o->vocab - 1 - n];
 }
 
-static double weight(const struct ordered *o, float logit) {
-    return ft_exp(((double)logit - o->greatest) / o->temperature);
-}
+static double exponent(const struct ordered *o, float logit) { return ((double)logit - o->greatest) / o->temperature; }
+static double weight(const struct ordered *o, float logit) { return ft_exp(exponent(o, logit)); }
 
 /* Weights of the first n, in ascending id. */
 static double total_weight(struct ordered *o, const float *logits, size_t n) {
     bool all = n == o->vocab;
     struct ft_candidate last = candidate(o, all ? 0 : n - 1);
-    double total = 0.0;
-    for (uint32_t v = 0; v < o->vocab; v++)
-        if (all || !precedes(last, (struct ft_candidate){logits[v], v})) total += weight(o, logits[v]);
+    double total = 0.0, weights[CHUNK];
+    for (uint32_t v = 0; v < o->vocab;) {
+        size_t count = 0;
+        for (; v < o->vocab && count < CHUNK; v++)
+            if (all || !precedes(last, (struct ft_candidate){logits[v], v})) weights[count++] = exponent(o, logits[v]);
+        ft_exp_double(o->exec, count, weights);
+        for (size_t i = 0; i < count; i++) total += weights[i];
+    }
     return total;
 }
 
-uint32_t ft_sample(const struct ft_sampling *how, const float *logits, size_t vocab, double uniform,
-                   struct ft_candidate *scratch) {
-    struct ordered o = {.heap = {scratch, vocab}, .vocab = vocab, .temperature = how->temperature};
+uint32_t ft_sample(const struct ft_exec *exec, const struct ft_sampling *how, const float *logits, size_t vocab,
+                   double uniform, struct ft_candidate *scratch) {
+    struct ordered o = {.exec = exec, .heap = {scratch, vocab}, .vocab = vocab, .temperature = how->temperature};
     for (uint32_t v = 0; v < vocab; v++) {
         if (!(logits[v] <= FLT_MAX)) return v;
         scratch[v] = (struct ft_candidate){logits[v], v};

@@ -3,7 +3,7 @@
  * Temporaries are called ".ft-<pid>-<n>.tmp" and lie beside their target, so that the last rename stays
  * within one file system. Live ones are listed in a table that a signal handler walks: the one mutable global
  * of this layer, because a handler gets no argument. */
-#define _GNU_SOURCE /* renameat2 */
+#define _GNU_SOURCE /* renameat2, sync_file_range */
 #include "ft/commit.h"
 
 #include "ft/file.h"
@@ -382,6 +382,20 @@ static enum ft_status sync_one(void *arg, const char *name, struct ft_error *err
     ft_buffer_release(&path);
     return status;
 }
+
+static enum ft_status flush_one(void *arg, const char *name, struct ft_error *error) {
+    struct ft_buffer path = {0};
+    enum ft_status status = ft_path_join(&path, arg, name, error);
+    int fd = status ? -1 : open(path.data, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        (void)sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+        close(fd);
+    }
+    ft_buffer_release(&path);
+    return status;
+}
+
+void ft_directory_flush(const char *path) { (void)ft_tree_walk(path, flush_one, (void *)path, NULL); }
 
 /* Afterwards the old directory, if there was one, lies under the temporary's name. */
 static int exchange(const char *temporary, const char *target) {

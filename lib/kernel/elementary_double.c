@@ -1,27 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * Binary64 functions for tables, schedules and statistics. Not hot: clarity first. */
+ * Binary64 functions for tables, schedules and statistics. Not hot, but for the exponential (exp_double.h): clarity
+ * first. */
+#include "exp_double.h"
 #include "ft/elementary.h"
 
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#define ROUND_TO_INT 0x1.8p52
-#define LOG2E 0x1.71547652b82fep+0
-#define LN2_HI 0x1.62e42fefap-1 /* 36 significant bits: n * this is exact */
-#define LN2_LO 0x1.cf79abc9e3b3ap-40
 #define TWO_OVER_PI 0x1.45f306dc9c883p-1
 #define HALF_PI_HI 0x1.921fb54442d18p+0
 #define HALF_PI_LO 0x1.1a62633145c07p-54
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-/* exp(r) = 1 + (r + r^2 q(r)), |r| <= ln2/2 */
-static const double exp_q[] = {
-    0x1.0000000000000p-1,  0x1.555555555555ap-3,  0x1.555555555552fp-5,  0x1.111111110f168p-7,
-    0x1.6c16c16c27c78p-10, 0x1.a01a01b1e34aap-13, 0x1.a01a014e2ff8ap-16, 0x1.71ddf38c75888p-19,
-    0x1.27e5968b13301p-22, 0x1.af66b0e90abf5p-26, 0x1.1e57f34581376p-29};
 /* log((1+s)/(1-s)) = 2s + s z q(z), z = s^2 */
 static const double log_q[] = {0x1.5555555555593p-1, 0x1.999999997f996p-2, 0x1.24924942334abp-2, 0x1.c71c51ce3fb74p-3,
                                0x1.74664c062b9fdp-3, 0x1.39a050ce93e4bp-3, 0x1.2f147f6d45e94p-3};
@@ -31,34 +20,7 @@ static const double sin_q[] = {-0x1.5555555555549p-3, 0x1.111111110f894p-7,  -0x
 static const double cos_q[] = {0x1.555555555554cp-5,   -0x1.6c16c16c15213p-10, 0x1.a01a019cbd4a2p-16,
                                -0x1.27e4f810a5a8ap-22, 0x1.1ee9ef9929fdcp-29,  -0x1.8fb0274db64c1p-37};
 
-static uint64_t to_bits(double x) {
-    uint64_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-static double from_bits(uint64_t bits) {
-    double x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
-static double horner(const double *c, size_t n, double x) {
-    double y = c[n - 1];
-    for (size_t i = n - 1; i-- > 0;) y = __builtin_fma(y, x, c[i]);
-    return y;
-}
-
-static double power_of_two(int n) { return from_bits((uint64_t)(n + 1023) << 52); }
-
-double ft_exp(double x) {
-    if (x != x) return x;
-    x = x > 710.0 ? 710.0 : x < -746.0 ? -746.0 : x;
-    double n = __builtin_fma(x, LOG2E, ROUND_TO_INT) - ROUND_TO_INT;
-    double r = __builtin_fma(-n, LN2_LO, __builtin_fma(-n, LN2_HI, x));
-    double y = 1.0 + __builtin_fma(r * r, horner(exp_q, COUNT(exp_q), r), r);
-    int k = (int)n, half = k / 2;
-    return y * power_of_two(half) * power_of_two(k - half);
-}
+double ft_exp(double x) { return ft_exp_step(x); }
 
 double ft_log(double x) {
     if (x == 0.0) return -__builtin_inf();

@@ -82,6 +82,7 @@ struct ft_kernels {
     ft_range_kernel *softcap_forward, *softcap_backward;       /* elements */
     ft_range_kernel *adamw;                                    /* elements */
     ft_range_kernel *exp, *tanh, *erf, *sigmoid;               /* elements: y = f(x), y may be x */
+    void (*exp_double)(double *x, size_t n);                   /* x = exp(x) */
 
     /* Attention's softmax of one row, in place, by the rules of cross-entropy: m = the maximum as
      * (x > m ? x : m) from -inf, + 0 (so never -0, and NaN is passed over); e = exp(x - m); z = rule-3 sum;

@@ -130,3 +130,5 @@ void ft_adamw(struct ft_exec *exec, const struct ft_adamw *step, size_t n, float
     struct ft_adamw_args a = {*step, p, m, v, grad};
     ft_run_elements(exec, ft_kernels_of(exec)->adamw, &a, n);
 }
+
+void ft_exp_double(const struct ft_exec *exec, size_t n, double *x) { ft_kernels_of(exec)->exp_double(x, n); }

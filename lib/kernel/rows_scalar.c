@@ -300,6 +300,10 @@ static void sigmoid_elements(const void *args, size_t begin, size_t end) {
     for (size_t i = begin; i < end; i++) a->y[i] = ft_sigmoidf(a->x[i]);
 }
 
+static void exp_double(double *x, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] = ft_exp(x[i]);
+}
+
 const struct ft_kernels ft_kernels_scalar = {
     .rmsnorm_forward = rmsnorm_forward,
     .rmsnorm_backward = rmsnorm_backward,
@@ -320,6 +324,7 @@ const struct ft_kernels ft_kernels_scalar = {
     .softmax = softmax,
     .softmax_again = softmax_again,
     .exp = exp_elements,
+    .exp_double = exp_double,
     .tanh = tanh_elements,
     .erf = erf_elements,
     .sigmoid = sigmoid_elements,

@@ -11,6 +11,7 @@
 #define FT_KERNEL_ROWS_V16_H
 
 #include "elementary_v16.h"
+#include "exp_double.h"
 #include "kernels.h"
 
 #define STEP static inline __attribute__((always_inline)) void
@@ -84,6 +85,12 @@ static void adamw(const void *args, size_t begin, size_t end) {
     else for_each(begin, end, adamw_plain, &a);
 }
 
+/* --- binary64 --------------------------------------------------------------------------------------------- */
+
+static void exp_double(double *x, size_t n) {
+    for (size_t i = 0; i < n; i++) x[i] = ft_exp_step(x[i]);
+}
+
 const struct ft_kernels FT_KERNELS = {
     .rmsnorm_forward = rmsnorm_forward,
     .rmsnorm_backward = rmsnorm_backward,
@@ -104,6 +111,7 @@ const struct ft_kernels FT_KERNELS = {
     .softmax = softmax,
     .softmax_again = softmax_again,
     .exp = exp_elements,
+    .exp_double = exp_double,
     .tanh = tanh_elements,
     .erf = erf_elements,
     .sigmoid = sigmoid_elements,

@@ -502,36 +502,12 @@ struct finite_job {
     unsigned char *bad; /* [count] */
 };
 
-/* All exponent bits set: infinite or NaN. Integer code, so any element type and alignment will do. */
-static bool finite_halves(const unsigned char *data, size_t count, uint16_t exponent) {
-    unsigned bad = 0;
-    for (size_t i = 0; i < count; i++) {
-        uint16_t h;
-        memcpy(&h, data + 2 * i, sizeof h);
-        bad |= (h & exponent) == exponent;
-    }
-    return !bad;
-}
-
-static bool finite_words(const unsigned char *data, size_t count) {
-    unsigned bad = 0;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t w;
-        memcpy(&w, data + 4 * i, sizeof w);
-        bad |= (w & 0x7f800000u) == 0x7f800000u;
-    }
-    return !bad;
-}
-
 static void check_parameter(void *arg, size_t i, unsigned worker) {
     (void)worker;
     struct finite_job *job = arg;
     const struct ft_parameter *parameter = job->parameters[i];
     struct ft_operand weights = ft_parameter_operand(parameter);
-    bool good = weights.dtype == FT_F32 ? finite_words(weights.data, parameter->elements)
-                                        : finite_halves(weights.data, parameter->elements,
-                                                        weights.dtype == FT_BF16 ? 0x7f80 : 0x7c00);
-    job->bad[i] = !good;
+    job->bad[i] = !ft_finite(weights.data, weights.dtype, parameter->elements);
 }
 
 enum ft_status ft_model_check_finite(struct ft_exec *exec, const struct ft_model *model,

@@ -139,16 +139,13 @@ static void add_task(void *arg, size_t index, unsigned worker) {
     }
 }
 
-/* An exponent of ones only is an infinity or a NaN. */
 static void narrow_task(void *arg, size_t index, unsigned worker) {
     (void)worker;
     struct elements *e = arg;
     size_t begin = index * CHUNK * CHUNKS, count = range_end(e, begin) - begin;
-    uint16_t ones = e->dtype == FT_BF16 ? 0x7f80 : 0x7c00, *out = (uint16_t *)(void *)e->narrow + begin;
-    bool infinite = false;
+    unsigned char *out = e->narrow + begin * ft_dtype_size(e->dtype);
     ft_narrow(out, e->dtype, e->values + begin, count);
-    for (size_t i = 0; i < count; i++) infinite |= (out[i] & ones) == ones;
-    if (infinite) atomic_store(&e->infinite, true);
+    if (!ft_finite(out, e->dtype, count)) atomic_store(&e->infinite, true);
 }
 
 /* values = W, or values += W, W in any type. */

@@ -144,6 +144,31 @@ static void test_binary64(void) {
        "binary64 special values");
 }
 
+/* Every variant on numbers of all magnitudes, where exp does something and where it does not, in lengths with a rest. */
+static void test_binary64_variants(const struct ft_kernels *const *tables) {
+    enum { N = 1003, ROUNDS = 1000 };
+    static double x[N], y[N];
+    uint64_t state = 7;
+    for (; *tables; tables++) {
+        size_t wrong = 0;
+        for (int round = 0; round < ROUNDS; round++) {
+            for (size_t i = 0; i < N; i++) {
+                state = state * 6364136223846793005u + 1442695040888963407u;
+                memcpy(&x[i], &state, sizeof x[i]);
+                if (round % 2) x[i] = (double)(state >> 11) * 0x1p-53 * 1500 - 750;
+            }
+            if (!round) x[0] = -0.0, x[1] = HUGE_VAL, x[2] = -HUGE_VAL, x[3] = NAN;
+            memcpy(y, x, sizeof y);
+            (*tables)->exp_double(y, N);
+            for (size_t i = 0; i < N; i++) {
+                double expected = ft_exp(x[i]);
+                wrong += memcmp(&y[i], &expected, sizeof expected) != 0 && (y[i] == y[i] || expected == expected);
+            }
+        }
+        ok(wrong == 0, "binary64 exp of a variant: the specification's bits");
+    }
+}
+
 /* Bits that must be the same on every machine and for every compiler: FNV-1a over the results. */
 static void test_golden(void) {
     uint64_t hash = 14695981039346656037u;
@@ -178,6 +203,7 @@ int main(int argc, char **argv) {
     test_special_values();
     test_symmetry();
     test_binary64();
+    test_binary64_variants(tables);
     test_golden();
     return tap_done();
 }

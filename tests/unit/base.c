@@ -97,6 +97,33 @@ static void test_dtype(void) {
        "bf16 ties to even");
 }
 
+/* Arrays at odd addresses and of lengths with a rest against one element at a time, over all 16 bit patterns. */
+static void test_dtype_arrays(enum ft_dtype dtype, const char *name) {
+    enum { N = 65536, ODD = 77 };
+    static unsigned char stored[2 * N + 1], again[2 * N + 1];
+    static float values[N];
+    unsigned wrong = 0;
+    for (uint32_t h = 0; h < N; h++) {
+        uint16_t half = (uint16_t)h;
+        memcpy(stored + 1 + 2 * h, &half, sizeof half);
+    }
+    for (size_t begin = 0, count; begin < N; begin += count) {
+        count = N - begin < ODD ? N - begin : ODD;
+        ft_widen(values, stored + 1 + 2 * begin, dtype, count);
+        ft_narrow(again + 1 + 2 * begin, dtype, values, count);
+        bool finite = true;
+        for (size_t i = 0; i < count; i++) {
+            uint16_t h = (uint16_t)(begin + i), narrow = dtype == FT_BF16 ? ft_bf16_narrow(values[i]) : ft_f16_narrow(values[i]);
+            float wide = dtype == FT_BF16 ? ft_bf16_widen(h) : ft_f16_widen(h);
+            wrong += ft_to_bits(values[i]) != ft_to_bits(wide) || memcmp(again + 1 + 2 * (begin + i), &narrow, sizeof narrow) != 0;
+            wrong += ft_finite(stored + 1 + 2 * (begin + i), dtype, 1) != (bool)isfinite(wide);
+            finite &= isfinite(wide) != 0;
+        }
+        wrong += ft_finite(stored + 1 + 2 * begin, dtype, count) != finite || ft_finite(values, FT_F32, count) != finite;
+    }
+    ok(wrong == 0, "%s by the array is %s by the element", name, name);
+}
+
 static void test_options(void) {
     bool flag = false;
     const char *text = NULL;
@@ -134,6 +161,8 @@ int main(void) {
     test_pool();
     test_pool_binding();
     test_dtype();
+    test_dtype_arrays(FT_BF16, "bf16");
+    test_dtype_arrays(FT_F16, "f16");
     test_options();
     return tap_done();
 }

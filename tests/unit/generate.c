@@ -58,7 +58,7 @@ static uint32_t by_sorting(const struct ft_sampling *how, const float *logits, d
     return c[used - 1].id;
 }
 
-static void test_sampling(void) {
+static void test_sampling(struct ft_exec *exec) {
     static float logits[VOCAB];
     static struct ft_candidate scratch[VOCAB];
     static const double p[] = {1.0, 0.9, 0.5, 0.01}, temperature[] = {0.3, 1.0, 5.0};
@@ -70,7 +70,7 @@ static void test_sampling(void) {
         for (size_t i = 0; i < 4 * 3 * 7 * 5; i++) {
             struct ft_sampling how = {temperature[i / 4 % 3], p[i % 4], k[i / 12 % 7], 0};
             double uniform = i % 5 == 0 ? 0.0 : (double)below(1u << 24) * 0x1p-24;
-            uint32_t got = ft_sample(&how, logits, VOCAB, uniform, scratch);
+            uint32_t got = ft_sample(exec, &how, logits, VOCAB, uniform, scratch);
             wrong += got != by_sorting(&how, logits, uniform, true);
             other += got != by_sorting(&how, logits, uniform, false);
         }
@@ -79,7 +79,7 @@ static void test_sampling(void) {
     ok(other == 0, "and what it was when weights were added in the candidates' order");
     struct ft_sampling how = {1.0, 1.0, 0, 0};
     logits[500] = NAN;
-    ok(ft_sample(&how, logits, VOCAB, 0.5, scratch) == 500, "a NaN comes out");
+    ok(ft_sample(exec, &how, logits, VOCAB, 0.5, scratch) == 500, "a NaN comes out");
     for (size_t v = 0; v < VOCAB; v++) logits[v] = v == 3 || v == 9 ? 2.0f : -1.0f;
     ok(ft_sample_greedy(logits, VOCAB) == 3, "greedy: the lowest id of equals");
 }
@@ -195,7 +195,9 @@ static void test_completions(const char *name) {
 }
 
 int main(void) {
-    test_sampling();
+    struct ft_exec *exec = NULL;
+    if (ok(!ft_exec_new(&exec, 1, NULL), "one thread")) test_sampling(exec);
+    ft_exec_free(exec);
     test_greedy();
     test_completions("llama-tied");
     test_completions("gpt2");
