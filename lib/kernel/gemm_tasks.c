@@ -8,7 +8,8 @@
 
 enum {
     SMALL = 1 << 16,     /* multiplications below which threads are not worth waking */
-    TASK = 1 << 18,      /* multiplications that make a task worth claiming */
+    TASK = 1 << 18,      /* multiplications that make a task worth claiming, */
+    TASK_BYTES = 1 << 17, /* or bytes of a packed B that few rows wait for */
     TASKS_EACH = 4,      /* tasks a thread, so that a late one can be made up for */
     BLOCK_TILES = 24,    /* tiles of rows in a block that threads do not share */
     L2_FLOATS = 1 << 17, /* more of A than this in a block is read again from afar for each task: */
@@ -82,22 +83,34 @@ static void task(void *arg, size_t index, unsigned worker) {
     run_task(job, first_row(job, block), first_row(job, block + 1), j0, j1, worker);
 }
 
-/* Cuts the panels so that each time every thread gets half of its share of what is left: processors that
- * share a host are not equally fast, and the last task of the slower one is what the others wait for. */
-static void cut_panels(struct ft_gemm_job *job, size_t abreast, size_t threads, size_t fewest) {
+/* Cuts the panels, `unit` of which are not parted, so that each time every thread gets half of its share of what is left:
+ * processors that share a host are not equally fast, and the last task of the slower one is what the others wait for. */
+static void cut_panels(struct ft_gemm_job *job, size_t abreast, size_t threads, size_t fewest, size_t unit) {
     if (fewest < ceil_div(job->panels, FT_GEMM_CUTS)) fewest = ceil_div(job->panels, FT_GEMM_CUTS);
     job->pieces = 0;
     for (size_t at = 0; at < job->panels; job->cut[++job->pieces] = at) {
         size_t left = job->panels - at, share = ceil_div(left * abreast, 2 * threads);
-        at += least(share > fewest ? share : fewest, left);
+        at += least(round_up(share > fewest ? share : fewest, unit), left);
     }
+}
+
+/* Few rows of a product whose B was packed beforehand: the time is that of reading B. */
+static bool streams(const struct ft_gemm_job *job) {
+    return job->p.packed && !job->p.packed_transposed && job->m1 - job->m0 <= FT_WIDE_ROWS;
+}
+
+/* Of how many tasks is the chunk worth? */
+static double worth(const struct ft_gemm_job *job) {
+    double numbers = (double)(job->n1 - job->n0) * (double)(job->k1 - job->k0);
+    if (streams(job)) return 1.0 + numbers * (double)ft_dtype_size(job->p.packed->dtype) / TASK_BYTES;
+    return 1.0 + numbers * (double)(job->m1 - job->m0) / TASK;
 }
 
 /* Cuts the chunk into tasks; returns their number. A block has at most mc rows. */
 static size_t partition(struct ft_gemm_job *job, size_t mc) {
     size_t m = job->m1 - job->m0, n = job->n1 - job->n0, k = job->k1 - job->k0, threads = ft_exec_threads(job->exec);
-    double worth = 1.0 + (double)m * (double)n * (double)k / TASK;
-    size_t wanted = threads == 1 ? 1 : worth < (double)(threads * TASKS_EACH) ? (size_t)worth : threads * TASKS_EACH;
+    double most = worth(job);
+    size_t wanted = threads == 1 ? 1 : most < (double)(threads * TASKS_EACH) ? (size_t)most : threads * TASKS_EACH;
     job->row_tiles = ceil_div(m, job->mr);
     job->panels = ceil_div(n, job->nr);
     job->m_blocks = ceil_div(job->row_tiles, mc / job->mr);
@@ -111,9 +124,9 @@ static size_t partition(struct ft_gemm_job *job, size_t mc) {
         job->m_blocks = round_up(job->m_blocks, threads);
     job->m_blocks = least(job->m_blocks, job->row_tiles);
     job->whole = (job->m_blocks - 1) / threads * threads;
-    size_t fewest = ceil_div(job->panels * job->m_blocks, (size_t)worth); /* panels that make TASK multiplications */
+    size_t fewest = ceil_div(job->panels * job->m_blocks, (size_t)most); /* panels that make a task */
     if (ceil_div(m, job->m_blocks) * k > L2_FLOATS && fewest < AGAIN_PANELS) fewest = AGAIN_PANELS;
-    cut_panels(job, job->m_blocks - job->whole, threads, fewest);
+    cut_panels(job, job->m_blocks - job->whole, threads, fewest, streams(job) ? job->isa->wide_panels[m] : 1);
     return job->whole + (job->m_blocks - job->whole) * job->pieces;
 }
 
