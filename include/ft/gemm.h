@@ -66,6 +66,9 @@ struct ft_product {
 
 /* Runs one product on all threads. Allocates nothing, cannot fail. */
 void ft_gemm(struct ft_exec *exec, const struct ft_product *product);
+/* Runs products none of whose c is anything of another: where they fit, side by side, so that threads wait for each other
+ * once and rows of an a that several have are packed once. The same bits as one after the other. */
+void ft_gemm_all(struct ft_exec *exec, const struct ft_product *product, size_t count);
 
 /* The specification: a plain scalar loop with fmaf, for tests and for reading. */
 void ft_gemm_reference(const struct ft_product *product);

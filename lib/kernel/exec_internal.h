@@ -12,7 +12,7 @@ struct ft_gemm_isa;
 
 /* Which packed rows of a first factor a thread's scratch holds. */
 struct ft_rows_held {
-    uint64_t chunk; /* of which chunk of a product; 0: none */
+    uint64_t chunk; /* of which chunk of which A; 0: none */
     size_t row;     /* the first of them */
 };
 
@@ -26,7 +26,7 @@ struct ft_exec {
     float *scratch;       /* scratch_each numbers for each thread */
     size_t scratch_each;
     struct ft_rows_held *held; /* [threads] */
-    uint64_t chunk;            /* chunks of products so far, the present one counted */
+    uint64_t chunk;            /* chunks of As so far, the present one counted */
 };
 
 /* Numbers in `shared` and in `partial`. Pages that no product needed are never touched. */

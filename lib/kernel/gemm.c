@@ -90,22 +90,30 @@ static struct chunks choose_chunks(struct ft_gemm_job *job, bool rest_in_c) {
     return c;
 }
 
+/* Where chains rest between chunks of K. */
+static bool rests_in_c(const struct ft_gemm_job *job) { return job->c_col == 1 && job->p.add != job->p.c; }
+
+static void place_chunk(struct ft_gemm_job *job, const struct chunks *chunk, size_t m, size_t n) {
+    const struct ft_product *p = &job->p;
+    bool in_c = rests_in_c(job);
+    job->n0 = n;
+    job->n1 = least(n + chunk->n, p->n);
+    job->m0 = m;
+    job->m1 = least(m + chunk->m, p->m);
+    job->partial = in_c ? p->c + m * p->ldc + n : job->exec->partial;
+    job->ld_partial = in_c ? p->ldc : chunk->n;
+    job->k0 = 0;
+}
+
 static void run_product(struct ft_gemm_job *job) {
     const struct ft_product *p = &job->p;
-    bool rest_in_c = job->c_col == 1 && p->add != p->c;
-    struct chunks chunk = choose_chunks(job, rest_in_c);
+    struct chunks chunk = choose_chunks(job, rests_in_c(job));
     for (size_t n = 0; n < p->n; n += chunk.n)
         for (size_t m = 0; m < p->m; m += chunk.m) {
-            job->n0 = n;
-            job->n1 = least(n + chunk.n, p->n);
-            job->m0 = m;
-            job->m1 = least(m + chunk.m, p->m);
-            job->partial = rest_in_c ? p->c + m * p->ldc + n : job->exec->partial;
-            job->ld_partial = rest_in_c ? p->ldc : chunk.n;
-            job->k0 = 0;
+            place_chunk(job, &chunk, m, n);
             do { /* once even without terms: C is written */
                 job->k1 = least(job->k0 + chunk.k, p->k);
-                ft_gemm_run_chunk(job, !p->packed && !job->b_in_place && (m == 0 || chunk.k < p->k));
+                ft_gemm_run_chunks(job, 1, m == 0 || chunk.k < p->k);
                 job->k0 = job->k1;
             } while (job->k0 < p->k);
         }
@@ -135,17 +143,63 @@ static void run_apart(struct ft_exec *exec, const struct ft_product *product) {
     ft_gemm(exec, &second);
 }
 
+static struct ft_gemm_job plan(struct ft_exec *exec, const struct ft_product *product) {
+    struct ft_gemm_job job = {.exec = exec,
+                              .isa = exec->gemm,
+                              .p = *product,
+                              .c_row = product->ldc,
+                              .c_col = 1,
+                              .bias_col = 1,
+                              .shared = exec->shared};
+    if (job.p.scale == 0.0f) job.p.scale = 1.0f;
+    return job;
+}
+
 void ft_gemm(struct ft_exec *exec, const struct ft_product *product) {
     if (product->m == 0 || product->n == 0) return;
-    struct ft_gemm_job job = {
-        .exec = exec, .isa = exec->gemm, .p = *product, .c_row = product->ldc, .c_col = 1, .bias_col = 1};
+    struct ft_gemm_job job = plan(exec, product);
     if (product->more.k && !goes_on(&job)) {
         run_apart(exec, product);
         return;
     }
     if (ft_gemv(exec, product)) return;
-    if (job.p.scale == 0.0f) job.p.scale = 1.0f;
     if (better_exchanged(&job)) exchange(&job);
     choose_tiles(&job);
     run_product(&job);
+}
+
+/* Makes the job ready to run beside others that have taken *used numbers of the exec's memory, if it is one chunk that
+ * fits into the rest. */
+static bool fits_beside(struct ft_gemm_job *job, size_t *used) {
+    const struct ft_product *p = &job->p;
+    if (p->m == 0 || p->n == 0 || (p->more.k && !goes_on(job)) || ft_gemv_takes(job->exec, p)) return false;
+    if (better_exchanged(job)) exchange(job);
+    choose_tiles(job);
+    struct chunks chunk = choose_chunks(job, rests_in_c(job));
+    size_t needs = p->packed || job->b_in_place ? 0 : round_up(p->n, job->nr) * p->k;
+    if (chunk.m < p->m || chunk.n < p->n || chunk.k < p->k || needs > FT_GEMM_SHARED - *used) return false;
+    place_chunk(job, &chunk, 0, 0);
+    job->k1 = p->k;
+    job->shared += *used;
+    *used += round_up(needs, FT_ALIGN / sizeof(float));
+    return true;
+}
+
+void ft_gemm_all(struct ft_exec *exec, const struct ft_product *product, size_t count) {
+    FT_UNINITIALIZED struct ft_gemm_job job[FT_GEMM_TOGETHER];
+    while (count) {
+        size_t used = 0, together = 0;
+        for (; together < count && together < FT_GEMM_TOGETHER; together++) {
+            job[together] = plan(exec, &product[together]);
+            if (!fits_beside(&job[together], &used)) break;
+        }
+        if (together > 1) {
+            ft_gemm_run_chunks(job, together, true);
+        } else {
+            ft_gemm(exec, product);
+            together = 1;
+        }
+        product += together;
+        count -= together;
+    }
 }

@@ -171,7 +171,7 @@ static const void *panel_of_b(const struct ft_gemm_job *job, const struct ft_gem
     if (packed)
         return (const unsigned char *)packed->data + (j * packed->k + b->k0 * job->nr) * ft_dtype_size(packed->dtype);
     if (job->b_in_place) return operand_pointer(&job->p.b, b->k0, j);
-    return job->exec->shared + (j - job->n0) * (job->k1 - job->k0) + (b->k0 - job->k0) * job->nr;
+    return job->shared + (j - job->n0) * (job->k1 - job->k0) + (b->k0 - job->k0) * job->nr;
 }
 
 /* The panel at column j of a B whose transpose was packed: each nr x nr block of it lies in one piece there. */

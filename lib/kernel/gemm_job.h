@@ -15,6 +15,7 @@ enum {
     FT_GEMM_CUTS = 64,
     FT_GEMM_A_TERMS = 2048, /* of a packed block of A */
     FT_GEMM_PANELS = 4,     /* panels of B that a task packs */
+    FT_GEMM_TOGETHER = 4,   /* products side by side */
 };
 
 /* A product while it runs; m0..k1 are the present chunk of it, everything else belongs to the whole. */
@@ -32,7 +33,9 @@ struct ft_gemm_job {
     size_t pieces, cut[FT_GEMM_CUTS + 1]; /* panels cut[1], cut[2], ..., cut[pieces] */
     float *partial;                       /* chain (i, j) between chunks: partial[(i - m0) * ld_partial + j - n0] */
     size_t ld_partial;
-    size_t pack_tasks; /* tasks that pack B come first; the others wait for them */
+    float *shared;                        /* B, packed */
+    uint64_t rows;                        /* A, as ft_rows_held names it */
+    size_t pack_tasks, tasks; /* those that pack B, which the others wait for, and the others */
     atomic_size_t packed;
 };
 
@@ -70,7 +73,7 @@ struct ft_packing {
 /* Packs b(k, j) for k in [k0, k1) and the panels that begin in [j0, j1). */
 void ft_gemm_pack_b(const struct ft_packing *packing, size_t k0, size_t k1, size_t j0, size_t j1);
 
-/* Runs the job's chunk on the threads. pack: B's part of it is not in `shared` yet. */
-void ft_gemm_run_chunk(struct ft_gemm_job *job, bool pack);
+/* Runs the jobs' chunks on the threads. pack: B's part of them is not in `shared` yet, where there is one. */
+void ft_gemm_run_chunks(struct ft_gemm_job *job, size_t count, bool pack);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Shares a chunk of a matrix product out among threads: first the packing of B, then blocks of C.
+ * Shares chunks of matrix products out among threads: first the packing of every B, then blocks of every C.
  */
 #include "gemm_job.h"
 
@@ -18,7 +18,7 @@ enum {
 };
 
 static void pack_task(struct ft_gemm_job *job, size_t index) {
-    struct ft_packing packing = {job->isa, &job->p.b, job->exec->shared, job->nr, job->n1, job->k1 - job->k0, job->k0,
+    struct ft_packing packing = {job->isa, &job->p.b, job->shared, job->nr, job->n1, job->k1 - job->k0, job->k0,
                                  job->n0};
     size_t pieces = ceil_div(job->k1 - job->k0, PACK_TERMS), columns = FT_GEMM_PANELS * job->nr;
     size_t j = job->n0 + index / pieces * columns, k = job->k0 + index % pieces * PACK_TERMS;
@@ -35,8 +35,8 @@ static void await_packing(struct ft_gemm_job *job) {
 /* Does the thread's scratch hold the packed rows from i0 on, from its last task? If not, it will now. */
 static bool holds_rows(const struct ft_gemm_job *job, size_t i0, unsigned worker) {
     struct ft_rows_held *held = &job->exec->held[worker];
-    bool holds = held->chunk == job->exec->chunk && held->row == i0;
-    *held = (struct ft_rows_held){job->exec->chunk, i0};
+    bool holds = held->chunk == job->rows && held->row == i0;
+    *held = (struct ft_rows_held){job->rows, i0};
     return holds;
 }
 
@@ -66,13 +66,7 @@ static size_t first_row(const struct ft_gemm_job *job, size_t block) {
 }
 
 /* The last blocks of rows take turns, so that a thread mostly stays with the rows that it has packed. */
-static void task(void *arg, size_t index, unsigned worker) {
-    struct ft_gemm_job *job = arg;
-    if (index < job->pack_tasks) {
-        pack_task(job, index);
-        return;
-    }
-    index -= job->pack_tasks;
+static void block_task(struct ft_gemm_job *job, size_t index, unsigned worker) {
     size_t block = index, j0 = job->n0, j1 = job->n1;
     if (index >= job->whole) {
         size_t abreast = job->m_blocks - job->whole, piece = (index - job->whole) / abreast;
@@ -130,17 +124,49 @@ static size_t partition(struct ft_gemm_job *job, size_t mc) {
     return job->whole + (job->m_blocks - job->whole) * job->pieces;
 }
 
-void ft_gemm_run_chunk(struct ft_gemm_job *job, bool pack) {
-    size_t m = job->m1 - job->m0, n = job->n1 - job->n0, k = job->k1 - job->k0;
-    size_t tasks = partition(job, job->isa->mc);
-    job->pack_tasks = 0;
-    job->exec->chunk++;
-    atomic_store_explicit(&job->packed, 0, memory_order_relaxed);
-    if (pack && k) job->pack_tasks = ceil_div(n, FT_GEMM_PANELS * job->nr) * ceil_div(k, PACK_TERMS);
-    tasks += job->pack_tasks;
-    if ((double)m * (double)n * (double)k < SMALL) {
-        for (size_t i = 0; i < tasks; i++) task(job, i, 0);
+struct jobs {
+    struct ft_gemm_job *job;
+    size_t count;
+};
+
+static void task(void *arg, size_t index, unsigned worker) {
+    const struct jobs *jobs = arg;
+    for (size_t i = 0; i < jobs->count; index -= jobs->job[i++].pack_tasks)
+        if (index < jobs->job[i].pack_tasks) {
+            pack_task(&jobs->job[i], index);
+            return;
+        }
+    struct ft_gemm_job *job = jobs->job;
+    for (; index >= job->tasks; job++) index -= job->tasks;
+    block_task(job, index, worker);
+}
+
+/* Does a thread that has packed rows of `before` have them for `job`, too? */
+static bool same_rows(const struct ft_gemm_job *job, const struct ft_gemm_job *before) {
+    const struct ft_operand *a = &job->p.a, *b = &before->p.a;
+    return a->data == b->data && a->dtype == b->dtype && a->row_stride == b->row_stride && a->col_stride == b->col_stride &&
+           job->pack_a && before->pack_a && job->mr == before->mr && job->kc == before->kc && job->k0 == before->k0 &&
+           job->k1 == before->k1 && job->m0 == before->m0 && job->m1 == before->m1 && job->m_blocks == before->m_blocks;
+}
+
+void ft_gemm_run_chunks(struct ft_gemm_job *job, size_t count, bool pack) {
+    size_t tasks = 0;
+    double multiplications = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t m = job[i].m1 - job[i].m0, n = job[i].n1 - job[i].n0, k = job[i].k1 - job[i].k0;
+        job[i].tasks = partition(&job[i], job[i].isa->mc);
+        job[i].pack_tasks = 0;
+        if (pack && k && !job[i].p.packed && !job[i].b_in_place)
+            job[i].pack_tasks = ceil_div(n, FT_GEMM_PANELS * job[i].nr) * ceil_div(k, PACK_TERMS);
+        atomic_store_explicit(&job[i].packed, 0, memory_order_relaxed);
+        job[i].rows = i > 0 && same_rows(&job[i], &job[i - 1]) ? job[i - 1].rows : ++job[i].exec->chunk;
+        tasks += job[i].tasks + job[i].pack_tasks;
+        multiplications += (double)m * (double)n * (double)k;
+    }
+    struct jobs jobs = {job, count};
+    if (multiplications < SMALL) {
+        for (size_t i = 0; i < tasks; i++) task(&jobs, i, 0);
     } else {
-        ft_pool_run(ft_exec_pool(job->exec), tasks, task, job);
+        ft_pool_run(ft_exec_pool(job->exec), tasks, task, &jobs);
     }
 }

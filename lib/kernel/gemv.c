@@ -53,19 +53,24 @@ static bool is_row(const struct ft_product *p) {
            (uintptr_t)p->a.data % sizeof(float) == 0;
 }
 
-bool ft_gemv(struct ft_exec *exec, const struct ft_product *p) {
+/* The kernel for the product and B's stride, or NULL. */
+static ft_gemv_fn *choose(const struct ft_exec *exec, const struct ft_product *p, size_t *ld) {
     const struct ft_gemv_isa *isa = ft_gemv_isa(exec->isa);
-    if (!isa || p->packed || !is_row(p) || p->k == 0) return false;
+    if (!isa || p->packed || !is_row(p) || p->k == 0) return NULL;
+    bool down = p->b.row_stride == 1;
+    *ld = down ? p->b.col_stride : p->b.row_stride;
+    return down ? isa->down[p->b.dtype] : p->b.col_stride == 1 ? isa->across[p->b.dtype] : NULL;
+}
+
+bool ft_gemv_takes(const struct ft_exec *exec, const struct ft_product *p) {
+    size_t ld;
+    return choose(exec, p, &ld) != NULL;
+}
+
+bool ft_gemv(struct ft_exec *exec, const struct ft_product *p) {
     struct job job = {.p = p};
-    if (p->b.row_stride == 1) {
-        job.run = isa->down[p->b.dtype];
-        job.ld = p->b.col_stride;
-    } else if (p->b.col_stride == 1) {
-        job.run = isa->across[p->b.dtype];
-        job.ld = p->b.row_stride;
-    } else {
-        return false;
-    }
+    job.run = choose(exec, p, &job.ld);
+    if (!job.run) return false;
     size_t threads = ft_exec_threads(exec);
     double worth = 1.0 + (double)p->n * (double)p->k * (double)ft_dtype_size(p->b.dtype) / TASK;
     size_t tasks = threads == 1 ? 1 : worth < (double)(threads * TASKS_EACH) ? (size_t)worth : threads * TASKS_EACH;

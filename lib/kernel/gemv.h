@@ -26,5 +26,7 @@ const struct ft_gemv_isa *ft_gemv_isa(enum ft_isa isa);
 
 /* Runs the product this way and returns true, or leaves it alone when it is of another kind. */
 bool ft_gemv(struct ft_exec *exec, const struct ft_product *product);
+/* Would it? */
+bool ft_gemv_takes(const struct ft_exec *exec, const struct ft_product *product);
 
 #endif

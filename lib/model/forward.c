@@ -30,15 +30,6 @@ static const float *project(const struct ft_pass *pass, struct ft_slice slice, s
     return u;
 }
 
-/* u of q for the R rows. A fused module's u exists for all T rows already, because k and v need them. */
-static const float *project_q(const struct ft_pass *pass, const struct ft_layer *layer, bool select, size_t R,
-                              const float *n, struct ft_activations *a) {
-    if (layer->q.module != layer->k.module) return project(pass, layer->q, R, n, a->u[FT_U_Q]);
-    if (!select || !ft_module_adapted(layer->q.module)) return a->u[FT_U_K];
-    ft_gather_rows(pass->exec, R, layer->q.module->rank, pass->select, a->u[FT_U_K], pass->work.u_select);
-    return pass->work.u_select;
-}
-
 void ft_pass_rotate(const struct ft_pass *pass, size_t l, size_t rows, size_t heads, const uint32_t *position,
                     bool inverse, float *x) {
     const struct ft_config *config = &pass->model->config;
@@ -98,18 +89,21 @@ static void project_by_head(const struct ft_pass *pass, size_t l, float *q, floa
 static void project_each(const struct ft_pass *pass, size_t l, float *q, float *k, struct ft_activations *a) {
     const struct ft_layer *layer = &pass->layers[l];
     const float *n = pass->work.n, *n_q = n;
-    bool select = ft_pass_selects(pass, l);
+    bool select = ft_pass_selects(pass, l), fused = layer->q.module == layer->k.module;
     size_t T = pass->rows, R = select ? pass->selected : T;
     if (select) {
         ft_gather_rows(pass->exec, R, pass->model->config.hidden, pass->select, n, pass->work.n_select);
         n_q = pass->work.n_select;
     }
-    const float *u_k = project(pass, layer->k, T, n, a->u[FT_U_K]), *u_v = u_k;
-    if (layer->v.module != layer->k.module) u_v = project(pass, layer->v, T, n, a->u[FT_U_V]);
-    const float *u_q = project_q(pass, layer, select, R, n_q, a);
-    ft_linear_forward(pass->exec, layer->q, R, n_q, u_q, NULL, q);
-    ft_linear_forward(pass->exec, layer->k, T, n, u_k, NULL, k);
-    ft_linear_forward(pass->exec, layer->v, T, n, u_v, NULL, a->v);
+    struct ft_linear map[] = {{layer->k, T, n, a->u[FT_U_K], k}, /* first: its u is q's and v's too where they are fused */
+                              {layer->v, T, n, a->u[FT_U_V], a->v},
+                              {layer->q, R, n_q, a->u[FT_U_Q], q}};
+    ft_linear_project_all(pass->exec, map, 3);
+    if (fused && select && ft_module_adapted(layer->q.module)) {
+        ft_gather_rows(pass->exec, R, layer->q.module->rank, pass->select, a->u[FT_U_K], pass->work.u_select);
+        map[2].u = pass->work.u_select;
+    }
+    ft_linear_forward_all(pass->exec, map, 3);
 }
 
 /* q and k of `rows` rows, `width` numbers each, through their norm if there is one. */
@@ -175,20 +169,13 @@ static void add_branch(const struct ft_pass *pass, struct ft_slice slice, const 
     ft_add(pass->exec, n, branch, y);
 }
 
-/* u of up: its own, or the gate's where both are one module. */
-static const float *project_up(const struct ft_pass *pass, const struct ft_layer *layer, size_t R,
-                               struct ft_activations *a) {
-    if (layer->gate.module == layer->up.module) return a->u[FT_U_GATE];
-    return project(pass, layer->up, R, pass->work.n, a->u[FT_U_UP]);
-}
-
 static void feed_forward(const struct ft_pass *pass, size_t l, size_t R, struct ft_activations *a, float *y) {
     const struct ft_layer *layer = &pass->layers[l];
     const float *n = pass->work.n;
-    if (layer->gate.module)
-        ft_linear_forward(pass->exec, layer->gate, R, n, project(pass, layer->gate, R, n, a->u[FT_U_GATE]),
-                          NULL, a->gate);
-    ft_linear_forward(pass->exec, layer->up, R, n, project_up(pass, layer, R, a), NULL, a->up);
+    struct ft_linear map[] = {{layer->up, R, n, a->u[FT_U_UP], a->up}, {layer->gate, R, n, a->u[FT_U_GATE], a->gate}};
+    size_t maps = layer->gate.module ? 2 : 1;
+    ft_linear_project_all(pass->exec, map, maps);
+    ft_linear_forward_all(pass->exec, map, maps);
     bool needs_down = y || layer->post_mlp_norm.weight;
     if (!needs_down && !ft_module_adapted(layer->down.module)) return;
     activate(pass, R, a);

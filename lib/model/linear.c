@@ -34,21 +34,38 @@ static struct ft_operand slice_b(struct ft_slice slice) {
     return dense(module->lora_b->value + slice.first * module->rank, module->rank);
 }
 
+static struct ft_product projection(const struct ft_module *module, size_t rows, const float *x, float *u) {
+    return (struct ft_product){.m = rows,
+                               .n = module->rank,
+                               .k = module->in,
+                               .a = dense(x, module->in),
+                               .b = transposed(dense(module->lora_a->value, module->in)),
+                               .c = u,
+                               .ldc = module->rank,
+                               .scale = module->scale};
+}
+
 void ft_module_project(struct ft_exec *exec, const struct ft_module *module, size_t rows, const float *x,
                        float *u) {
-    ft_gemm(exec, &(struct ft_product){.m = rows,
-                                       .n = module->rank,
-                                       .k = module->in,
-                                       .a = dense(x, module->in),
-                                       .b = transposed(dense(module->lora_a->value, module->in)),
-                                       .c = u,
-                                       .ldc = module->rank,
-                                       .scale = module->scale});
+    struct ft_product product = projection(module, rows, x, u);
+    ft_gemm(exec, &product);
+}
+
+void ft_linear_project_all(struct ft_exec *exec, const struct ft_linear *map, size_t count) {
+    struct ft_product product[FT_LINEAR_MAPS] = {0};
+    size_t products = 0;
+    assert(count <= FT_LINEAR_MAPS);
+    for (size_t i = 0; i < count; i++) {
+        bool done = !ft_module_adapted(map[i].slice.module);
+        for (size_t j = 0; j < i; j++) done |= map[j].u == map[i].u;
+        if (!done) product[products++] = projection(map[i].slice.module, map[i].rows, map[i].x, map[i].u);
+    }
+    ft_gemm_all(exec, product, products);
 }
 
 /* y = x W^T (+ u B^T) (+ bias) (+ add) */
-static void multiply(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x, const float *u,
-                     const float *bias, const float *add, float *y) {
+static struct ft_product map_of(struct ft_slice slice, size_t rows, const float *x, const float *u, const float *bias,
+                                const float *add, float *y) {
     const struct ft_module *module = slice.module;
     struct ft_product product = {.m = rows,
                                  .n = slice.out,
@@ -63,20 +80,36 @@ static void multiply(struct ft_exec *exec, struct ft_slice slice, size_t rows, c
                                  .ld_add = slice.out};
     if (ft_module_adapted(module)) /* the chain goes on over the rank */
         product.more = (struct ft_terms){module->rank, dense(u, module->rank), transposed(slice_b(slice))};
-    ft_gemm(exec, &product);
+    return product;
+}
+
+static const float *bias_of(struct ft_slice slice) {
+    return slice.module->bias ? slice.module->bias->value + slice.first : NULL;
 }
 
 void ft_linear_forward(struct ft_exec *exec, struct ft_slice slice, size_t rows, const float *x,
                        const float *u, const float *add, float *y) {
     const struct ft_module *module = slice.module;
-    const float *bias = module->bias ? module->bias->value + slice.first : NULL;
-    if (!module->magnitude) {
-        multiply(exec, slice, rows, x, u, bias, add, y);
-        return;
+    bool scaled = module->magnitude != NULL; /* then bias and add come after the gain */
+    assert(!scaled || add != y);
+    struct ft_product product =
+        map_of(slice, rows, x, u, scaled ? NULL : bias_of(slice), scaled ? NULL : add, y);
+    ft_gemm(exec, &product);
+    if (scaled) ft_dora_apply(exec, rows, slice.out, module->gain + slice.first, bias_of(slice), add, y);
+}
+
+void ft_linear_forward_all(struct ft_exec *exec, const struct ft_linear *map, size_t count) {
+    struct ft_product product[FT_LINEAR_MAPS] = {0};
+    assert(count <= FT_LINEAR_MAPS);
+    for (size_t i = 0; i < count; i++)
+        product[i] = map_of(map[i].slice, map[i].rows, map[i].x, map[i].u,
+                            map[i].slice.module->magnitude ? NULL : bias_of(map[i].slice), NULL, map[i].y);
+    ft_gemm_all(exec, product, count);
+    for (size_t i = 0; i < count; i++) {
+        struct ft_slice slice = map[i].slice;
+        if (slice.module->magnitude)
+            ft_dora_apply(exec, map[i].rows, slice.out, slice.module->gain + slice.first, bias_of(slice), NULL, map[i].y);
     }
-    assert(add != y);
-    multiply(exec, slice, rows, x, u, NULL, NULL, y);
-    ft_dora_apply(exec, rows, slice.out, module->gain + slice.first, bias, add, y);
 }
 
 /* c [m, n] += a^T b over rows: the shape of every weight's gradient. */
@@ -114,7 +147,8 @@ void ft_linear_backward_magnitude(struct ft_exec *exec, struct ft_slice slice, s
     assert(module->magnitude);
     if (module->bias && module->bias->trained) ft_column_sum(exec, rows, out, dy, out, module->bias->grad + first);
     if (module->magnitude->trained) {
-        multiply(exec, slice, rows, x, u, NULL, NULL, z);
+        struct ft_product product = map_of(slice, rows, x, u, NULL, NULL, z);
+        ft_gemm(exec, &product);
         ft_dora_terms(exec, rows, out, module->norm + first, dy, z);
         ft_column_sum(exec, rows, out, z, out, module->magnitude->grad + first);
     }

@@ -16,6 +16,20 @@ static inline bool ft_module_adapted(const struct ft_module *module) { return mo
 void ft_module_project(struct ft_exec *exec, const struct ft_module *module, size_t rows, const float *x,
                        float *u);
 
+/* A map to be run beside others. */
+struct ft_linear {
+    struct ft_slice slice;
+    size_t rows;
+    const float *x; /* [rows, in] */
+    float *u;       /* [rows, rank] of its module, or anything */
+    float *y;       /* [rows, slice.out], apart from what the other maps read and write */
+};
+enum { FT_LINEAR_MAPS = 3 }; /* at most */
+/* The u of each, once where maps have one in common. */
+void ft_linear_project_all(struct ft_exec *exec, const struct ft_linear *map, size_t count);
+/* ft_linear_forward of each, without `add`. */
+void ft_linear_forward_all(struct ft_exec *exec, const struct ft_linear *map, size_t count);
+
 /* The slice's weights as the operand b of y = x W^T: element (i, o). */
 struct ft_operand ft_linear_operand(struct ft_slice slice);
 

@@ -137,51 +137,77 @@ static bool check(struct ft_product p, const struct ft_operand *b, float *before
     return true;
 }
 
-/* Runs `o` on exec and by the specification; also checks that nothing beside C is written. */
-static bool agrees(struct ft_exec *exec, const struct options *o) {
-    struct matrix a = matrix(o->m, o->k, o->a_type, o->a_layout, o->kind, o->a_aligned ? 0 : o->misaligned);
-    struct matrix b = matrix(o->k, o->n, o->b_type, o->b_layout, o->kind, o->misaligned);
+/* A product in memory of its own. */
+struct instance {
+    struct options o;
+    struct matrix a, b, more_a, more_b;
+    float *c, *before, *add, *bias;
+    struct ft_packed pack;
+    struct ft_product p;
+};
+
+static void pack_instance(struct ft_exec *exec, struct instance *in) {
+    const struct options *o = &in->o;
+    const struct ft_operand *b = &in->b.view;
+    struct ft_operand turned = {b->data, b->dtype, b->col_stride, b->row_stride};
+    in->pack = (struct ft_packed){.k = o->turned ? o->n : o->k, .n = o->turned ? o->k : o->n, .dtype = (enum ft_dtype)(o->packed - 1)};
+    in->pack.data = aligned_alloc(FT_ALIGN, ft_packed_size(exec, in->pack.k, in->pack.n, in->pack.dtype) + FT_ALIGN);
+    if (!in->pack.data) abort();
+    ft_pack(exec, &in->pack, o->turned ? &turned : b);
+    in->p.packed = &in->pack;
+    in->p.packed_transposed = o->turned;
+    in->p.b.data = NULL;
+}
+
+/* a: another's, or NULL. */
+static void make_instance(struct ft_exec *exec, struct instance *in, const struct options *o, const struct ft_operand *a) {
     size_t ldc = o->n + below(4), count = o->m * ldc + 1, ld_add = o->n + 2;
-    float *c = malloc(2 * count * sizeof *c), *before = c + count, *add = malloc((o->m * ld_add + 1) * sizeof *add);
-    float *bias = malloc((o->n + 1) * sizeof *bias);
-    if (!c || !add || !bias) abort();
-    fill(c, count, o->kind);
-    memcpy(before, c, count * sizeof *c);
-    fill(add, o->m * ld_add, o->kind);
-    fill(bias, o->n, o->kind);
-    struct ft_product p = {.m = o->m, .n = o->n, .k = o->k, .a = a.view, .b = b.view, .c = c, .ldc = ldc,
-                           .accumulate = o->accumulate, .scale = o->scale, .bias = o->bias ? bias : NULL,
-                           .add = o->add == 2 ? c : o->add ? add : NULL, .ld_add = o->add == 2 ? ldc : ld_add};
-    struct matrix more_a = matrix(o->m, o->more, FT_F32, o->more_a, o->kind, 0);
-    struct matrix more_b = matrix(o->more, o->n, FT_F32, o->more_b, o->kind, 0);
-    p.more = (struct ft_terms){o->more, more_a.view, more_b.view};
-    struct ft_packed pack = {.k = o->turned ? o->n : o->k, .n = o->turned ? o->k : o->n};
-    if (o->packed) {
-        struct ft_operand turned = {b.view.data, b.view.dtype, b.view.col_stride, b.view.row_stride};
-        pack.dtype = (enum ft_dtype)(o->packed - 1);
-        pack.data = aligned_alloc(FT_ALIGN, ft_packed_size(exec, pack.k, pack.n, pack.dtype) + FT_ALIGN);
-        if (!pack.data) abort();
-        ft_pack(exec, &pack, o->turned ? &turned : &b.view);
-        p.packed = &pack;
-        p.packed_transposed = o->turned;
-        p.b.data = NULL;
-    }
-    ft_gemm(exec, &p);
-    bool good = check(p, &b.view, before);
+    *in = (struct instance){.o = *o};
+    if (!a) in->a = matrix(o->m, o->k, o->a_type, o->a_layout, o->kind, o->a_aligned ? 0 : o->misaligned);
+    in->b = matrix(o->k, o->n, o->b_type, o->b_layout, o->kind, o->misaligned);
+    in->c = malloc(2 * count * sizeof *in->c);
+    in->add = malloc((o->m * ld_add + 1) * sizeof *in->add);
+    in->bias = malloc((o->n + 1) * sizeof *in->bias);
+    if (!in->c || !in->add || !in->bias) abort();
+    in->before = in->c + count;
+    fill(in->c, count, o->kind);
+    memcpy(in->before, in->c, count * sizeof *in->c);
+    fill(in->add, o->m * ld_add, o->kind);
+    fill(in->bias, o->n, o->kind);
+    in->p = (struct ft_product){.m = o->m, .n = o->n, .k = o->k, .a = a ? *a : in->a.view, .b = in->b.view, .c = in->c, .ldc = ldc,
+                                .accumulate = o->accumulate, .scale = o->scale, .bias = o->bias ? in->bias : NULL,
+                                .add = o->add == 2 ? in->c : o->add ? in->add : NULL, .ld_add = o->add == 2 ? ldc : ld_add};
+    in->more_a = matrix(o->m, o->more, FT_F32, o->more_a, o->kind, 0);
+    in->more_b = matrix(o->more, o->n, FT_F32, o->more_b, o->kind, 0);
+    in->p.more = (struct ft_terms){o->more, in->more_a.view, in->more_b.view};
+    if (o->packed) pack_instance(exec, in);
+}
+
+/* Compares its c, which was computed, with the specification; also that nothing beside c was written. Frees it. */
+static bool end_instance(struct instance *in) {
+    const struct options *o = &in->o;
+    bool good = check(in->p, &in->b.view, in->before);
     if (!good)
         printf("# differs: m %zu n %zu k %zu dtypes %d %d layouts %d %d values %d misaligned %zu packed %d accumulate %d "
                "bias %d scale %g add %d turned %d more %zu\n", o->m, o->n, o->k, (int)o->a_type, (int)o->b_type, (int)o->a_layout,
                (int)o->b_layout, (int)o->kind, o->misaligned, o->packed, o->accumulate, o->bias, (double)o->scale, o->add,
                o->turned, o->more);
-    free(more_b.memory);
-    free(more_a.memory);
-    free(pack.data);
-    free(bias);
-    free(add);
-    free(c);
-    free(a.memory);
-    free(b.memory);
+    free(in->more_b.memory);
+    free(in->more_a.memory);
+    free(in->pack.data);
+    free(in->bias);
+    free(in->add);
+    free(in->c);
+    free(in->a.memory);
+    free(in->b.memory);
     return good;
+}
+
+static bool agrees(struct ft_exec *exec, const struct options *o) {
+    struct instance in;
+    make_instance(exec, &in, o, NULL);
+    ft_gemm(exec, &in.p);
+    return end_instance(&in);
 }
 
 /* --- the tests ------------------------------------------------------------------------------------------- */
@@ -205,27 +231,56 @@ static void test_sizes(struct ft_exec *exec) {
     ok(good, "%s: every tiny size", name);
 }
 
+static struct options random_options(size_t limit, enum values kind) {
+    struct options o = {.m = below(limit), .n = below(limit), .k = below(limit), .a_type = (enum ft_dtype)below(3),
+                        .b_type = (enum ft_dtype)below(3), .a_layout = (enum layout)below(LAYOUTS),
+                        .b_layout = (enum layout)below(LAYOUTS), .kind = kind, .misaligned = below(4),
+                        .accumulate = below(2), .bias = below(2), .scale = below(2) ? 0.37f : 0.0f,
+                        .add = (int)below(3), .a_aligned = below(2)};
+    if (below(3) == 0) o.a_type = o.b_type = FT_F32;
+    if (below(3) == 0) o.m = below(20);
+    if (below(3) == 0) o.n = below(20);
+    if (below(3) == 0) o.packed = 1 + (o.b_type == FT_BF16 && below(2) ? FT_BF16 : FT_F32);
+    o.turned = o.packed && below(2);
+    if (o.add != 2 && below(3) == 0) o.more = below(40);
+    o.more_a = (enum layout)below(LAYOUTS);
+    o.more_b = (enum layout)below(LAYOUTS);
+    return o;
+}
+
 static void test_random(struct ft_exec *exec, enum values kind) {
     static const char *const kinds[VALUES] = {"ordinary", "denormal", "signed zero, infinite and NaN"};
     bool good = true;
     for (int round = 0; round < 150; round++) {
         size_t limit = round % 10 == 0 ? 180 : 60;
-        struct options o = {.m = below(limit), .n = below(limit), .k = below(limit), .a_type = (enum ft_dtype)below(3),
-                            .b_type = (enum ft_dtype)below(3), .a_layout = (enum layout)below(LAYOUTS),
-                            .b_layout = (enum layout)below(LAYOUTS), .kind = kind, .misaligned = below(4),
-                            .accumulate = below(2), .bias = below(2), .scale = below(2) ? 0.37f : 0.0f,
-                            .add = (int)below(3), .a_aligned = below(2)};
-        if (below(3) == 0) o.a_type = o.b_type = FT_F32;
-        if (below(3) == 0) o.m = below(20);
-        if (below(3) == 0) o.n = below(20);
-        if (below(3) == 0) o.packed = 1 + (o.b_type == FT_BF16 && below(2) ? FT_BF16 : FT_F32);
-        o.turned = o.packed && below(2);
-        if (o.add != 2 && below(3) == 0) o.more = below(40);
-        o.more_a = (enum layout)below(LAYOUTS);
-        o.more_b = (enum layout)below(LAYOUTS);
+        struct options o = random_options(limit, kind);
         good &= agrees(exec, &o);
     }
     ok(good, "%s: random shapes, strides and types of %s numbers", name, kinds[kind]);
+}
+
+/* Products side by side: whatever fits and does not, with rows in common or without. */
+static void test_together(struct ft_exec *exec) {
+    enum { MOST = 7 };
+    static struct instance in[MOST];
+    static struct ft_product product[MOST];
+    bool good = true;
+    for (int round = 0; round < 60; round++) {
+        size_t count = 1 + below(MOST), limit = round % 10 == 0 ? 300 : round % 3 ? 40 : 130;
+        struct options first = random_options(limit, ORDINARY);
+        if (round % 4 == 1) first.m = 1 + below(4);
+        if (round == 1) first.k = 5000, first.m = 20; /* chunks: not side by side */
+        for (size_t i = 0; i < count; i++) {
+            size_t kinship = i > 0 ? below(4) : 0; /* none, of the same size, the same rows of A */
+            struct options o = i > 0 ? random_options(limit, ORDINARY) : first;
+            if (kinship) o.m = first.m, o.k = first.k;
+            make_instance(exec, &in[i], &o, kinship > 1 ? &in[0].p.a : NULL);
+            product[i] = in[i].p;
+        }
+        ft_gemm_all(exec, product, count);
+        for (size_t i = count; i-- > 0;) good &= end_instance(&in[i]); /* the first has A */
+    }
+    ok(good, "%s: several side by side", name);
 }
 
 /* One row: every number of outputs around the vectors' widths, and of terms around a line's, of both kinds of B. */
@@ -344,6 +399,24 @@ static void test_chunks(struct ft_exec *exec) {
     ok(good, "%s: more than the exec's memory holds", name);
 }
 
+/* Side by side with the same rows of A, which differ in how they are cut: in blocks of rows, or of K. */
+static void test_rows_in_common(struct ft_exec *exec) {
+    static const size_t columns[] = {80, 310, 100, 90};
+    struct instance in[4];
+    struct ft_product product[4];
+    bool good = true;
+    for (size_t i = 0; i < 4; i++) {
+        struct options o = plain(300, columns[i], 300);
+        o.packed = i > 1 ? 1 + FT_F32 : 0;
+        o.turned = i == 3;
+        make_instance(exec, &in[i], &o, i > 0 ? &in[0].p.a : NULL);
+        product[i] = in[i].p;
+    }
+    ft_gemm_all(exec, product, 4);
+    for (size_t i = 4; i-- > 0;) good &= end_instance(&in[i]);
+    ok(good, "%s: rows in common", name);
+}
+
 static void compare_with_specification(const char *isa_name, enum ft_isa isa, unsigned threads) {
     struct ft_exec *exec;
     struct ft_error error;
@@ -355,6 +428,8 @@ static void compare_with_specification(const char *isa_name, enum ft_isa isa, un
     if (threads == 2) test_sizes(exec);
     test_one_row(exec);
     for (int kind = 0; kind < VALUES; kind++) test_random(exec, (enum values)kind);
+    test_together(exec);
+    test_rows_in_common(exec);
     if (isa != FT_ISA_SCALAR) test_blocks(exec);
     if (isa != FT_ISA_SCALAR && threads == 2) test_chunks(exec);
     if (isa != FT_ISA_SCALAR && threads == 2) test_crowded(exec);
