@@ -16,6 +16,7 @@
 #else
 #define FT_UNROLL _Pragma("GCC unroll 32")
 #endif
+enum { AHEAD_TERMS = 32 /* of B, fetched by the tiles that stream it */ };
 enum tile_a { A_PACKED, A_STRIDED };
 enum tile_b { B_F32, B_BF16 };
 
@@ -23,6 +24,16 @@ enum tile_b { B_F32, B_BF16 };
 FT_INLINE vec load_b(const struct ft_tile *t, enum tile_b kind, size_t step, size_t k, size_t v) {
     size_t at = k * step + v / TILE_VECTORS * t->b_panel + v % TILE_VECTORS * VL;
     return kind == B_BF16 ? v_load_bf16((const uint16_t *)t->b + at) : v_load((const float *)t->b + at);
+}
+
+/* Four terms of each of several panels are on their way some time before they are needed; after the last term of these
+ * panels come the first ones of those behind them, which the next tile takes. */
+FT_INLINE void fetch_ahead(const struct ft_tile *t, const size_t panels, enum tile_b kind, size_t step, size_t k) {
+    const size_t size = kind == B_BF16 ? sizeof(uint16_t) : sizeof(float), ahead = k + AHEAD_TERMS;
+    uintptr_t at = (uintptr_t)t->b + (ahead < t->k ? ahead * step : panels * t->b_panel + (ahead - t->k) * step) * size;
+    FT_UNROLL for (size_t p = 0; p < panels; p++)
+        FT_UNROLL for (size_t byte = 0; byte < 4 * TILE_VECTORS * VL * size; byte += 64)
+            __builtin_prefetch((const void *)(at + p * t->b_panel * size + byte), 0, 3);
 }
 
 FT_INLINE void finish(const struct ft_tile *t, const size_t rows, const size_t vectors,
@@ -84,9 +95,11 @@ FT_INLINE void tile(const struct ft_tile *t, const size_t rows, const size_t vec
         FT_UNROLL for (size_t i = 0; i < rows; i++) __builtin_prefetch(t->in + (rows + i) * t->ld_in, 0);
 
     size_t k = 0;
-    for (; k + 4 <= terms; k += 4)
+    for (; k + 4 <= terms; k += 4) {
+        if (vectors > TILE_VECTORS) fetch_ahead(t, vectors / TILE_VECTORS, b_kind, b_step, k);
         FT_UNROLL for (size_t u = 0; u < 4; u++)
             term(t, rows, vectors, b_kind, a, (k + u) * a_step, b_step, k + u, acc);
+    }
     for (; k < terms; k++) term(t, rows, vectors, b_kind, a, k * a_step, b_step, k, acc);
     finish(t, rows, vectors, acc);
 }
