@@ -162,7 +162,7 @@ struct job {
     const struct ft_gemm_isa *gemm;
     const struct ft_attention_isa *isa;
     const struct ft_kernels *rows;
-    ft_gemv_fn *gemv; /* binary32, the terms of an output adjacent */
+    ft_gemv_heads_fn *scores; /* of the heads of a single query */
     const float *q, *k, *v, *o, *d_o;
     float *out, *row_max, *row_sum; /* forward */
     const float *max, *sum;         /* backward: the same, read */
@@ -303,9 +303,10 @@ static void forward_single(const struct unit *u, size_t i, size_t group, const s
     struct range keys = visible(u, i);
     size_t n = keys.end - keys.begin, h = u->g * group;
     memset(u->s, 0, group * n * sizeof *u->s);
+    job->scores(job->q + q_at(u, i, h), at->head_dim, group, at->head_dim, job->k + u->kv + keys.begin * at->ld_kv, at->ld_kv,
+                n, u->s);
     for (size_t r = 0; r < group; r++) {
         float *s = u->s + r * n, max, sum;
-        job->gemv(job->q + q_at(u, i, h + r), at->head_dim, job->k + u->kv + keys.begin * at->ld_kv, at->ld_kv, 0, n, s);
         for (size_t j = 0; j < n; j++) s[j] *= at->scale;
         job->rows->softmax(s, n, &max, &sum);
         if (job->row_max) job->row_max[stat_at(u, i, h + r)] = max;
@@ -506,7 +507,7 @@ static struct job make_job(const struct ft_exec *exec, const struct ft_attention
     size_t keys = longest(at);
     const struct ft_gemv_isa *gemv = ft_gemv_isa(exec->isa); /* as attention: every one but the scalar has it */
     return (struct job){.at = at, .gemm = exec->gemm, .isa = keys < KEYS_MAX && gemv ? ft_attention_isa(exec->isa) : NULL,
-                        .rows = ft_kernels_of(exec), .gemv = gemv ? gemv->down[FT_F32] : NULL, .q = q, .k = k, .v = v,
+                        .rows = ft_kernels_of(exec), .scores = gemv ? gemv->heads : NULL, .q = q, .k = k, .v = v,
                         .scratch = scratch, .scratch_each = scratch_each(exec->gemm, at->head_dim, keys), .parts = 1};
 }
 

@@ -14,9 +14,13 @@
  * adjacent), in elements of the function's type. */
 typedef void ft_gemv_fn(const float *x, size_t k, const void *b, size_t ld, size_t begin, size_t end, float *chain);
 
-/* Indexed by enum ft_dtype. */
+/* For each of `rows` rows of x, ld_x apart, n chains: chain[r * n + j], of binary32 weights at b[k + j * ld]. */
+typedef void ft_gemv_heads_fn(const float *x, size_t ld_x, size_t rows, size_t k, const float *b, size_t ld, size_t n,
+                              float *chain);
+
 struct ft_gemv_isa {
-    ft_gemv_fn *down[3], *across[3];
+    ft_gemv_fn *down[3], *across[3]; /* indexed by enum ft_dtype */
+    ft_gemv_heads_fn *heads;
 };
 
 extern const struct ft_gemv_isa ft_gemv_avx2, ft_gemv_avx512, ft_gemv_neon;

@@ -122,6 +122,56 @@ FT_INLINE void gemv_down(const float *x, size_t k, const void *b, size_t ld, siz
     if (j < end) gemv_rest(x, k, rows, row, j, end, dtype, chain + (j - begin));
 }
 
+/* --- the same for several rows of x, which share what is read and turned of B ------------------------------ */
+
+enum { GEMV_TOGETHER = 4 };
+
+/* VL * groups chains of each of `rows` rows. */
+FT_INLINE void gemv_share(const float *x, size_t ld_x, const size_t rows, size_t k, const unsigned char *b, size_t row,
+                          const size_t groups, float *chain, size_t ld_chain) {
+    FT_UNINITIALIZED vec c[GEMV_TOGETHER][2];
+    GEMV_UNROLL for (size_t r = 0; r < rows; r++)
+        GEMV_UNROLL for (size_t g = 0; g < groups; g++) c[r][g] = v_load(chain + r * ld_chain + VL * g);
+    size_t i = 0;
+    for (; i + 4 <= k; i += 4) {
+        if (i * sizeof(float) % GEMV_LINE == 0) /* the rows that follow */
+            for (size_t s = 0; s < VL * groups; s++)
+                __builtin_prefetch((const void *)((uintptr_t)b + (VL * groups + s) * row + i * sizeof(float)), 0, 3);
+        GEMV_UNROLL for (size_t g = 0; g < groups; g++) {
+            FT_UNINITIALIZED vec v[4];
+            GEMV_UNROLL for (size_t s = 0; s < 4; s++)
+                v[s] = v_lanes(b + (VL * g + s) * row + i * sizeof(float), 4 * row);
+            v_transpose4(v);
+            GEMV_UNROLL for (size_t t = 0; t < 4; t++)
+                GEMV_UNROLL for (size_t r = 0; r < rows; r++) c[r][g] = v_fma(v_set1(x[r * ld_x + i + t]), v[t], c[r][g]);
+        }
+    }
+    for (; i < k; i++)
+        GEMV_UNROLL for (size_t g = 0; g < groups; g++)
+            GEMV_UNROLL for (size_t r = 0; r < rows; r++)
+                c[r][g] = gemv_term(c[r][g], x[r * ld_x + i], b + VL * g * row + i * sizeof(float), row, FT_F32);
+    GEMV_UNROLL for (size_t r = 0; r < rows; r++)
+        GEMV_UNROLL for (size_t g = 0; g < groups; g++) v_store(chain + r * ld_chain + VL * g, c[r][g]);
+}
+
+FT_INLINE void gemv_few(const float *x, size_t ld_x, const size_t rows, size_t k, const float *b, size_t ld, size_t n,
+                        float *chain) {
+    const size_t row = ld * sizeof(float);
+    const unsigned char *at = (const unsigned char *)b;
+    size_t j = 0;
+    for (; j + 2 * VL <= n; j += 2 * VL) gemv_share(x, ld_x, rows, k, at + j * row, row, 2, chain + j, n);
+    for (; j + VL <= n; j += VL) gemv_share(x, ld_x, rows, k, at + j * row, row, 1, chain + j, n);
+    for (size_t r = 0; r < rows && j < n; r++) gemv_rest(x + r * ld_x, k, at, row, j, n, FT_F32, chain + r * n + j);
+}
+
+static void gemv_heads(const float *x, size_t ld_x, size_t rows, size_t k, const float *b, size_t ld, size_t n, float *chain) {
+    for (; rows >= GEMV_TOGETHER; rows -= GEMV_TOGETHER, x += GEMV_TOGETHER * ld_x, chain += GEMV_TOGETHER * n)
+        gemv_few(x, ld_x, GEMV_TOGETHER, k, b, ld, n, chain);
+    if (rows == 3) gemv_few(x, ld_x, 3, k, b, ld, n, chain);
+    else if (rows == 2) gemv_few(x, ld_x, 2, k, b, ld, n, chain);
+    else if (rows == 1) gemv_down(x, k, b, ld, 0, n, FT_F32, chain);
+}
+
 /* --- j adjacent: eight rows of B beside each other, the chains between them in memory ---------------------- */
 
 enum { GEMV_TERMS = 8 };
@@ -169,6 +219,7 @@ GEMV(across_f16, gemv_across, FT_F16)
 #define GEMV_TABLE {                                                                               \
         .down = {[FT_F32] = down_f32, [FT_BF16] = down_bf16, [FT_F16] = down_f16},                 \
         .across = {[FT_F32] = across_f32, [FT_BF16] = across_bf16, [FT_F16] = across_f16},         \
+        .heads = gemv_heads,                                                                       \
     }
 
 #endif
