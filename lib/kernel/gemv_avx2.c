@@ -3,7 +3,7 @@
 #include "simd_x86.h"
 
 typedef __m256 vec;
-enum { VL = 8, GROUPS = 3 };
+enum { VL = 8, GROUPS = 3, ABREAST = 2 };
 
 FT_INLINE vec v_load(const float *p) { return _mm256_loadu_ps(p); }
 FT_INLINE void v_store(float *p, vec x) { _mm256_storeu_ps(p, x); }

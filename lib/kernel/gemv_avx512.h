@@ -5,7 +5,7 @@
 #include "simd_x86.h"
 
 typedef __m512 vec;
-enum { VL = 16, GROUPS = 2 };
+enum { VL = 16, GROUPS = 2, ABREAST = 2 };
 
 FT_INLINE vec v_load(const float *p) { return _mm512_loadu_ps(p); }
 FT_INLINE void v_store(float *p, vec x) { _mm512_storeu_ps(p, x); }

@@ -4,7 +4,7 @@
 #include <arm_neon.h>
 
 typedef float32x4_t vec;
-enum { VL = 4, GROUPS = 6 };
+enum { VL = 4, GROUPS = 6, ABREAST = 4 };
 
 FT_INLINE vec v_load(const float *p) { return vreinterpretq_f32_u8(vld1q_u8((const uint8_t *)p)); } /* any alignment */
 FT_INLINE void v_store(float *p, vec x) { vst1q_f32(p, x); }
