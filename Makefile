@@ -184,8 +184,12 @@ bench-limits: $(BIN) $(HELPERS) ## memory, long documents, shared prompts, strea
 bench-generate: $(BIN) $(HELPERS) $(B)/tests/bench/decode ## generation beside llama.cpp (llama-cpp-python)
 	$(PYTHON) tests/bench/generate.py --bin $(B)/bin --make-ftok $(B)/tests/helper/make-ftok --decode $(B)/tests/bench/decode --out $(B)/bench
 MODEL ?= $(SHARED)/tokenizers/llama3
-TEXT ?= $(wildcard $(SHARED)/data/wikitext2/*.txt $(SHARED)/data/tinyshakespeare/*.txt)
-bench-tokenizer: $(BIN) ## tokenizing beside Hugging Face's tokenizers; MODEL=a directory with tokenizer.json, TEXT=files of a megabyte or more
+TEXT ?= $(wildcard $(SHARED)/data/gsm8k/train.jsonl $(SHARED)/data/sgd/train.jsonl) $(B)/bench/prose.txt $(B)/bench/code.txt
+$(B)/bench/prose.txt: $(wildcard $(SHARED)/data/wikitext2/*.txt $(SHARED)/data/tinyshakespeare/*.txt)
+	@mkdir -p $(@D) && cat $^ > $@
+$(B)/bench/code.txt: $(wildcard lib/*/*.[ch] cmd/*.c tests/*/*.[ch])
+	@mkdir -p $(@D) && cat $^ > $@
+bench-tokenizer: $(BIN) $(filter $(B)/%,$(TEXT)) ## tokenizing beside Hugging Face's tokenizers; MODEL=a directory with tokenizer.json, TEXT=files of a megabyte or more
 	$(PYTHON) tests/bench/tokenizer.py --ft $(B)/bin/ft-tokenize $(MODEL) $(TEXT)
 bench-real: $(BIN) $(HELPERS) ## real records beside TRL + PEFT; SHARED=a folder with data/ and tokenizers/gpt2; REAL="--types fp32,bf16"
 	$(PYTHON) tests/bench/real.py --data $(SHARED)/data --tokenizer $(SHARED)/tokenizers/gpt2 --bin $(B)/bin --out $(B)/bench $(REAL)

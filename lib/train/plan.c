@@ -173,7 +173,7 @@ static void print_row(FILE *out, const char *name, size_t bytes, const char *wha
 enum ft_status ft_plan_print(const struct ft_plan *plan, bool json, FILE *out, struct ft_error *error) {
     if (json) return print_json(plan, out, error);
     fprintf(out, "memory\n");
-    print_row(out, "weights", plan->weights, "frozen ones, as stored or packed");
+    print_row(out, "weights", plan->weights, "frozen ones, as stored or packed; of a trained head its packed copy");
     print_row(out, "trained", plan->trained, "binary32 masters and gradients");
     print_row(out, "moments", plan->moments, "AdamW's m and v");
     print_row(out, "activations", plan->activations, "of one micro-batch");

@@ -4,13 +4,14 @@
 
   train.py --bin build/bin --make-ftok build/tests/helper/make-ftok --out build/bench [--gemm build/tests/bench/gemm]
            [--shapes S1,S3] [--threads 1,2] [--methods full,lora-qv,lora-all] [--settings "eager fp32,compile fp32"]
-           [--repeat 3] [--seconds 8] [--drop 1.5] [--peak GFLOPS] [--no-peer]
+           [--repeat 3] [--seconds 8] [--drop 1.5] [--peak GFLOPS] [--no-peer] [--llama]
 
 Weights are random, in the shapes of real models. The peer is transformers (and PEFT for LoRA) in a plain training loop
 with AdamW, in each of its settings: eager and compiled, float32 and bfloat16 autocast; its best is what counts. Its
 processes start first, compile, take three steps and wait; then ft-train and every one of them run for SECONDS by turns, REPEAT
-times. Tokens a second are of whole steps (forward, backward, clipping, optimizer), the median of a turn; of the turns the table
-has the median and, of their ratios, the least and the greatest. A setting that is DROP times slower than the best by then
+times. With --llama llama.cpp's fine-tuning (llama_peer.py) is one more setting for full training of llamas. Tokens a second are of
+whole steps (forward, backward, clipping, optimizer), the median of a turn; of the turns the table has the median and, of their
+ratios, the least and the greatest. A setting that is DROP times slower than the best by then
 has no turns, and a type whose small steps take more than three times float32's is left out of a shape: the table
 and train.json say so, with what was measured. Without torch, transformers and peft only ft is measured."""
 import argparse, importlib.metadata, json, os, statistics, subprocess, sys, tempfile
@@ -19,6 +20,7 @@ from shapes import METHODS, SHAPES, flops_per_token, machine, prepare, random_we
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SETTINGS = ("eager fp32", "compile fp32", "eager bf16", "compile bf16")
+LLAMA = "llama.cpp fp32"
 SLOW_PROBE = 3.0
 
 
@@ -52,11 +54,13 @@ class Peer:
     """A training loop that runs when it is told to (train_peer.py)."""
 
     def __init__(self, name, method, threads, setting, args):
-        spec = json.dumps({"shape": name, "method": method, "threads": threads, "setting": setting})
+        script, spec = "train_peer.py", {"shape": name, "method": method, "threads": threads, "setting": setting}
+        if setting == LLAMA:
+            script, spec = "llama_peer.py", llama_spec(name, threads, args)
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads),
                        "TORCHINDUCTOR_CACHE_DIR": os.path.abspath(f"{args.out}/inductor"), "TRANSFORMERS_VERBOSITY": "error"}
         self.log = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen([sys.executable, os.path.join(HERE, "train_peer.py"), spec], env=environment, text=True,
+        self.process = subprocess.Popen([sys.executable, os.path.join(HERE, script), json.dumps(spec)], env=environment, text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log)
         self.turns, self.rss, self.note = [], 0, None
 
@@ -97,9 +101,22 @@ def slow_types(name, args):
     return slow
 
 
+def llama_spec(name, threads, args):
+    """llama.cpp's fine-tuning of the same weights in float32."""
+    shape, folder = SHAPES[name], os.path.join(args.out, name)
+    gguf = f"{folder}/train.gguf"
+    if not os.path.exists(gguf):
+        subprocess.run([f"{args.bin}/ft-merge", "-m", f"{folder}/random", "-o", f"{folder}/train-f32", "--dtype", "f32", "--gguf", gguf,
+                        "--gguf-type", "f32"], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run(["rm", "-rf", f"{folder}/train-f32"], check=True)
+    return {"gguf": gguf, "rows": shape["B"], "tokens": shape["T"], "vocab": shape["vocab_size"], "threads": threads}
+
+
 def start_peers(name, method, threads, slow, args):
     """All settings that are worth turns, warm and waiting; the others stopped, with a note."""
     settings = [s for s in args.settings.split(",") if s.split()[1] not in slow]
+    if args.llama and method == "full" and SHAPES[name]["model_type"] == "llama":
+        settings.append(LLAMA)
     peers = {setting: Peer(name, method, threads, setting, args) for setting in settings}
     for peer in peers.values():
         peer.warm = peer.told("warm")
@@ -173,6 +190,7 @@ def main():
     p.add_argument("--gemm", help="the program that measures the FMA peak of one core")
     p.add_argument("--peak", type=float, default=0, help="GFLOP/s of one core, when it is known")
     p.add_argument("--no-peer", action="store_true")
+    p.add_argument("--llama", action="store_true", help="llama.cpp's fine-tuning, too (llama-cpp-python, built with a BLAS)")
     args = p.parse_args()
     info = versions()
     if args.gemm and not args.peak:
